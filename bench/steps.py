@@ -147,7 +147,7 @@ class Reads:
 
 
 def load_event_steps(rows: Sequence[dict[str, Any]]) -> Sequence[Any]:
-    from gateway.config.loading import from_mapping
+    from gateway.config_files.loading import from_mapping
     from gateway.features.steps.loading import load_steps
 
     if not rows:

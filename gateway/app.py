@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from gateway.config.kinds import UNIX
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.endpoints.cors import cors_of
 from gateway.endpoints.health import ALIVE, READY
 from gateway.endpoints.own_routes import own_routes

@@ -11,8 +11,9 @@ from typing import Final
 
 import trio
 
+from configfile.document import ConfigError, Mistake
 from gateway.app import create_app
-from gateway.config.loading import ConfigError, Mistake, load
+from gateway.config_files.loading import load
 from gateway.config_reports.warnings import remarks_on
 from gateway.file_search import find_config_file, trust_in
 from gateway.logs.setup import Log

@@ -8,7 +8,7 @@ from typing import Final
 from configfile import document
 from configfile.document import ConfigError, Mistake
 from gateway.config.settings import Trust
-from gateway.named_imports import import_named
+from gateway.config_files.convertible import refuse_convertible
 from gateway.users_files import users_folder
 
 FILE_NAMES = ("trigate.yaml", "config.yaml", "plano_config.yaml")
@@ -46,7 +46,7 @@ def find_config_file(cwd: Path, env: Mapping[str, str], explicit: Path | None = 
             content = document.read_file(cwd / name).content
         except ConfigError:  # also Markdown and other languages have such names
             continue
-        import_named("gateway.config_reports.convertible:refuse_convertible")(content, name)
+        refuse_convertible(content, name)
     looked = f"found no configuration: neither ${FILE_VARIABLE} nor {', '.join(FILE_NAMES)} in {cwd}"
     looked += f", nor {users}" if users is not None else ""
     looked += f" ({others_text(others)})" if others else ""

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final, cast
 import attrs
 import trio
 
-from configfile.document import Mistake
+from configfile.document import ConfigError, Mistake
 from configfile.secret_files import SecretFiles
-from gateway.config.loading import ConfigError
 from gateway.config.settings import Config
 from gateway.features.known import features, features_of
 from gateway.named_imports import import_named

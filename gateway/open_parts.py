@@ -10,7 +10,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
 from gateway.allowances.seeds import budgets_of, raise_to_opening
 from gateway.allowances.shared_queue import LOCAL_POLL, REMOTE_POLL, SharedQueues
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
 from gateway.health.health import Health

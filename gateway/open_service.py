@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from configfile.document import ConfigError, Mistake
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import RefusedKeys
 from gateway.access.shares import Shares, UpstreamShare, storage_limits
 from gateway.balancing.balancer import Balancer
-from gateway.config.loading import Config, ConfigError, Mistake
+from gateway.config.settings import Config
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Opened, Replaced, Service, ServiceSettings, Turns
 from gateway.named_imports import import_named

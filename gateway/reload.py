@@ -17,10 +17,11 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 import msgspec
 
+from configfile.document import ConfigError
 from configfile.secret_files import SecretFiles
 from gateway.app import app_of, parts_of, whole_app
-from gateway.config.loading import Config, ConfigError, load
-from gateway.config.settings import Trust
+from gateway.config.settings import Config, Trust
+from gateway.config_files.loading import load
 from gateway.config_reports.changes import Change, changes, key_changes, without_restart_settings
 from gateway.config_reports.warnings import warnings_of
 from gateway.exchange.service import Service

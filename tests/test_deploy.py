@@ -21,8 +21,8 @@ from configfile.secret_files import SecretFiles
 from gateway.access.body_memory import COPIES, ELEMENT
 from gateway.commands.schema import schema
 from gateway.config.limits import Limits
-from gateway.config.loading import Config, load
 from gateway.config.state_storage import StateStorage
+from gateway.config_files.loading import Config, load
 from gateway.endpoints.health import ALIVE, READY
 from gateway.kept_objects.inventory import MAX_BYTES
 from gateway.named_imports import import_named

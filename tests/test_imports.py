@@ -60,11 +60,11 @@ ARROWS: Final = {
     "gateway.shared": "",
     "gateway.serving": "http",
     "gateway.upstream": "http providers.auth",
-    "gateway.config": """
-        http named_imports providers.auth providers.catalog providers.endpoints providers.neutral""",
+    "gateway.config": "http providers.auth providers.catalog providers.endpoints providers.neutral",
+    "gateway.config_files": "config http named_imports providers.auth providers.catalog providers.endpoints",
     "gateway.users_files": "",
-    "gateway.config_reports": "config http named_imports providers.catalog",
-    "gateway.file_search": "config named_imports users_files",
+    "gateway.config_reports": "config config_files providers.catalog",
+    "gateway.file_search": "config config_files users_files",
     "gateway.counters": "config named_imports shared stores",
     "gateway.streaming": "providers.errors providers.neutral",
     "gateway.access": "config http",
@@ -114,11 +114,12 @@ ARROWS: Final = {
     "gateway.app": """
         config endpoints exchange http lifespan open_features open_service providers.apis serving
         stores""",
-    "gateway.asgi": "app config config_reports file_search logs open_store serving",
-    "gateway.reload": "app config config_reports exchange http open_features open_service seams serving shared",
+    "gateway.asgi": "app config_files config_reports file_search logs open_store serving",
+    "gateway.reload": """
+        app config config_files config_reports exchange http open_features open_service seams serving shared""",
     "gateway.commands": """
-        access allowances app config config_reports file_search health http loadtest logs mock named_imports
-        open_features open_service open_store providers.apis providers.catalog providers.endpoints
+        access allowances app config config_files config_reports file_search health http loadtest logs mock
+        named_imports open_features open_service open_store providers.apis providers.catalog providers.endpoints
         providers.errors providers.grammar providers.members providers.neutral
         providers.recordings providers.request_api processes reload routing seams serving shared stores
         users_files""",

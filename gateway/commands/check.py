@@ -7,16 +7,16 @@ from typing import Any, Final, Literal, cast
 
 import click
 
-from configfile.document import Mistake, sentence
+from configfile.document import ConfigError, Mistake, sentence
 from configfile.document import Path as KeyPath
 from configfile.expanded import Unresolved
 from configfile.keys import keys_of
 from gateway.commands.judging import judge_features
 from gateway.commands.terminal import count_text, say, wrap_sentences
-from gateway.config.loading import Config, ConfigError, Examined, examine, in_order, load
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import listed_names
-from gateway.config.settings import Remark, Trust
+from gateway.config.settings import Config, Remark, Trust
+from gateway.config_files.loading import Examined, examine, in_order, load
 from gateway.config_reports.changes import changes
 from gateway.config_reports.exposed_listeners import exposed_listeners, exposure
 from gateway.config_reports.warnings import remarks_on

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.config.loading import Config, from_mapping
 from gateway.config.model_entry import ModelEntry
+from gateway.config.settings import Config
+from gateway.config_files.loading import from_mapping
 from gateway.mock.failures import ONLY_FAULTS
 from providers.apis import CODECS
 from providers.catalog.providers import CATALOG

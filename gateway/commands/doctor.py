@@ -17,7 +17,7 @@ import click
 import msgspec
 import trio
 
-from configfile.document import sentence
+from configfile.document import ConfigError, sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.explaining import report_unknown
@@ -27,7 +27,6 @@ from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, Mod
 from gateway.commands.server_requests import Server
 from gateway.commands.tables import Cell, TableColumn, table_lines
 from gateway.commands.terminal import columns, count_text, echo_styled, fold, run_or_exit, say
-from gateway.config.loading import ConfigError
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Names
 from gateway.config.settings import Config

@@ -12,6 +12,7 @@ import attrs
 import click
 import msgspec
 
+from configfile.document import ConfigError
 from configfile.keys import keys_of
 from configfile.kinds import spell_duration
 from gateway.access.authentication import Authenticator
@@ -22,7 +23,7 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.judging import explain_features
 from gateway.commands.terminal import columns, print_rows, say
-from gateway.config.loading import Config, ConfigError
+from gateway.config.settings import Config
 from gateway.config_reports.spelling import spelled_value
 from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, Plan

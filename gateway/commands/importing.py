@@ -14,6 +14,7 @@ import click
 import yaml
 
 from configfile import document
+from configfile.document import ConfigError
 from gateway.commands.imports.claude_code_router import convert_claude_code_router, read_json5
 from gateway.commands.imports.imported_secrets import environment_line, variables_in
 from gateway.commands.imports.imported_values import list_of
@@ -24,8 +25,8 @@ from gateway.commands.imports.losses import SERIOUS, Group
 from gateway.commands.imports.move_report import ENVIRONMENT, Move, json_text, markdown_text, report_of
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
-from gateway.config.loading import ConfigError, from_mapping
-from gateway.config_reports.convertible import is_claude_code_router
+from gateway.config_files.convertible import is_claude_code_router
+from gateway.config_files.loading import from_mapping
 
 GOOD: Final = 0
 NOTHING: Final = 1

@@ -13,10 +13,11 @@ import attrs
 import click
 import msgspec
 
+from configfile.document import ConfigError
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.plans import PersonalPlan, plans_here
 from gateway.commands.terminal import count_text, say, wrap_sentences
-from gateway.config.loading import ConfigError, load
+from gateway.config_files.loading import load
 from gateway.file_search import users_file
 from providers.catalog.provider import Provider
 from providers.catalog.providers import CATALOG

@@ -11,7 +11,8 @@ import attrs
 from configfile.document import ConfigError, Mistake
 from gateway.commands.certificate_warnings import expiry_warning, key_mode_warning
 from gateway.config.listening import Listener, TlsSettings
-from gateway.config.loading import Config, Examined
+from gateway.config.settings import Config
+from gateway.config_files.loading import Examined
 from gateway.config_reports.exposed_listeners import exposure
 from gateway.serving.listeners import ListenerOptions, adopt, bind, bind_unix, unlink_at_end
 from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, unusable_files

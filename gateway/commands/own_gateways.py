@@ -21,7 +21,7 @@ from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.registry import RegisteredGateway, running_gateways
 from gateway.commands.running_gateways import local_url
 from gateway.commands.terminal import columns, echo_styled, print_rows, say
-from gateway.config.loading import load
+from gateway.config_files.loading import load
 from gateway.features.known import features_of
 from gateway.file_search import find_config_file
 from gateway.health.health import without_covered

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from configfile.document import ConfigError
 from gateway.commands.choosing import CODEX_KNOWS, TIERS
 from gateway.commands.client import Client
 from gateway.commands.logins import LOGINS
-from gateway.config.loading import ConfigError, load
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
+from gateway.config_files.loading import load
 from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
 from providers.catalog.prices import SUBSCRIPTION

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from configfile.document import sentence
+from configfile.document import ConfigError, sentence
 from gateway.commands.choosing import (
     EVERY_MODEL,
     ConfiguredOffer,
@@ -32,7 +32,8 @@ from gateway.commands.registry import file_of_gateway, running_gateways
 from gateway.commands.sessions import SavedSession, SessionFailed, SessionFile, valid_token
 from gateway.commands.terminal import count_text, some_of
 from gateway.config.listening import Listener
-from gateway.config.loading import Config, ConfigError, load
+from gateway.config.settings import Config
+from gateway.config_files.loading import load
 from gateway.file_search import FILE_VARIABLE, find_config_file, users_file
 from gateway.http.urls import is_loopback
 

@@ -9,11 +9,11 @@ import attrs
 import click
 import trio
 
-from configfile.document import Mistake
+from configfile.document import ConfigError, Mistake
 from configfile.stored_secrets import StoredSecret
 from gateway.commands.terminal import count_text, say
-from gateway.config.loading import Config, ConfigError, load
-from gateway.config.settings import Trust
+from gateway.config.settings import Config, Trust
+from gateway.config_files.loading import load
 from gateway.open_features import open_secrets, read_secrets
 from gateway.seams.secrets import SecretSize
 

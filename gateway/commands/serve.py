@@ -14,6 +14,7 @@ import attrs
 import trio
 
 import gateway
+from configfile.document import ConfigError
 from configfile.secret_files import SecretFiles
 from gateway.commands import listening
 from gateway.commands import serve_messages as messages
@@ -22,8 +23,7 @@ from gateway.commands.judging import judge_features, try_features
 from gateway.commands.registry import own_command, registered
 from gateway.commands.served_config import ServedConfig, read_new_secrets
 from gateway.commands.terminal import say
-from gateway.config.loading import Config, ConfigError
-from gateway.config.settings import LogLevel
+from gateway.config.settings import Config, LogLevel
 from gateway.config_reports.warnings import remarks_on
 from gateway.http.offload import read_in_thread
 from gateway.logs.audit import Audit, OnEvent

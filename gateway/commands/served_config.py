@@ -7,10 +7,11 @@ from typing import Final
 
 import trio
 
+from configfile.document import ConfigError
 from configfile.secret_files import SecretFiles
 from configfile.stored_secrets import STORES
 from gateway.commands.listening import OpenListener, reload_certificates
-from gateway.config.loading import Config, ConfigError
+from gateway.config.settings import Config
 from gateway.http.offload import read_in_thread
 from gateway.logs.setup import Log
 from gateway.open_features import can_read_secrets, check_secrets, open_secrets

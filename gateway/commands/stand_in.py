@@ -10,7 +10,7 @@ from gateway.commands import serve_messages as messages
 from gateway.commands.demo import PORT, demo_config
 from gateway.commands.registry import registered
 from gateway.commands.serve import Options, can_record, report_bind_failure, run_trio
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.logs.setup import Log
 from gateway.mock.prompt_cache import SharedPrefixes
 from gateway.mock.server import MODELS, create_mock

@@ -13,11 +13,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import click
 import trio
 
-from configfile.document import sentence
+from configfile.document import ConfigError, sentence
 from gateway.commands.check import load_or_explain
 from gateway.commands.tables import TableColumn, print_table
 from gateway.commands.terminal import say
-from gateway.config.loading import Config, ConfigError
+from gateway.config.settings import Config
 from gateway.stores.errors import ChangeRejected, StoreFull, Unavailable
 from gateway.stores.store import check_name
 

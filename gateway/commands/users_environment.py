@@ -24,7 +24,7 @@ def load_users_environment() -> None:
     folder = users_folder(os.environ)
     if folder is None or not (path := folder / "environment").is_file():
         return
-    others_may_read = "gateway.config_reports.readable_secrets:others_may_read"
+    others_may_read = "gateway.config_files.readable_secrets:others_may_read"
     if path.stat().st_mode & stat.S_IROTH and import_named(others_may_read)(path):
         click.echo(f"every user of this machine can read {path}: run chmod o= {path}", err=True)
     for name, value in _variables_in(path):

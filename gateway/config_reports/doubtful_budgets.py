@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gateway.config.allowance_checks import has_money_budget, uncountable_models
 from gateway.config.allowances import Rolling, SpendingBudget
 from gateway.config.settings import Config
+from gateway.config_files.allowance_checks import has_money_budget, uncountable_models
 
 _DAY: Final = 86400.0
 _NAMED: Final = 3

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.levels import AllowanceLevel, read_levels
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.endpoints.inference import ROUTES
 from gateway.endpoints.plain_answers import json_response, request_ids
 from gateway.exchange.responding import error_response, open_record

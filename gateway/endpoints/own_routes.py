@@ -5,7 +5,7 @@ Handlers other than those of conversations and health are imported with the firs
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.inference import conversation_routes
 from gateway.exchange.service import Service

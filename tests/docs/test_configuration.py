@@ -5,9 +5,9 @@ import yaml
 from configfile.keys import keys_of
 from gateway.config.limits import Limits
 from gateway.config.listening import LegacyListener, LegacyListeners, Listener
-from gateway.config.loading import from_mapping
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config, Overrides
+from gateway.config_files.loading import from_mapping
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
 from tests.pages.configuration import (

@@ -3,8 +3,8 @@
 import re
 
 from gateway.config.attempts import Hedge, Retries
-from gateway.config.loading import load
 from gateway.config.settings import Config
+from gateway.config_files.loading import load
 from gateway.config_reports.warnings import warnings_of
 from tests.support.each_row import each_row
 from tests.support.features import has_feature, needs_feature

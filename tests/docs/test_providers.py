@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.router import Router
 from tests.pages.providers import PAGE, page
 from tests.support.apis import OLDER

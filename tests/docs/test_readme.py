@@ -8,7 +8,7 @@ import anthropic
 import openai
 import pytest
 
-from gateway.config.loading import load
+from gateway.config_files.loading import load
 from tests.support.cases import case
 from tests.support.command_line import invoke
 from tests.support.doc_blocks import blocks_in

@@ -11,7 +11,7 @@ import trio
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.exchange.exchange import Exchange, Service
 from gateway.exchange.service import ServiceSettings
 from gateway.http.request_scope import RequestScope

@@ -9,7 +9,7 @@ import pytest
 
 from configfile import keys
 from gateway.app import create_app
-from gateway.config.loading import ConfigError, from_mapping, load
+from gateway.config_files.loading import ConfigError, from_mapping, load
 from gateway.features.known import other_feature
 from tests.support.apis import question
 from tests.support.command_line import invoke

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from gateway.config.loading import load
+from gateway.config_files.loading import load
 from gateway.config_reports.warnings import warnings_of
 from tests.support.doc_blocks import blocks_in
 from tests.support.gateway_thread import gateway_thread, mock_thread

@@ -14,7 +14,7 @@ from typing import Any, Final
 import trio
 import trio.testing
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.router import Router
 from providers.apis import CODECS
 from providers.catalog.prices import price_of

@@ -9,7 +9,7 @@ import attrs
 from gateway.access.authentication import Authenticator
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.seeds import budgets_of
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from tests.support.harness import config
 
 ENTRIES = [{"model": f"openai/{name}", "access_key": "k", "price": "free"} for name in ("small", "large")]

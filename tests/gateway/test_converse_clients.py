@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.app import whole_app
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
 from providers.grammar import judge

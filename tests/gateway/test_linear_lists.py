@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.http.headers import paths_header
 from gateway.logs.masking import Mask
 from gateway.routing.router import Router

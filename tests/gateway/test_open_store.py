@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config_files.loading import Config, ConfigError, from_mapping
 from gateway.open_store import WORKERS_FILE, open_store, shared_by_workers
 from gateway.processes.shared_directory import shared_directory
 from gateway.stores.encrypted import EncryptedStore

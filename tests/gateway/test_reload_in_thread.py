@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from tests.support.features import needs_feature
 from tests.support.in_process import gateway
 from tests.support.large_files import file_with_keys, large_file

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.app import app_of
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from gateway.exchange.service import Service
 from gateway.open_service import open_service, service_of_clients
 from gateway.serving.lifecycle import Lifecycle

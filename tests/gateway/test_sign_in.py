@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.app import whole_app
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.config_reports.changes import changes
 from gateway.exchange.service import Service
 from gateway.open_service import open_service

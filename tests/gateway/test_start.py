@@ -29,13 +29,13 @@ PLAIN = {
 }
 CHECK = f"""
 import gateway.commands.check
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from_mapping({PLAIN!r})
 """
 SERVE = f"""
 import gateway.commands.serve
 from gateway.app import create_app
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 create_app(from_mapping({PLAIN!r}))
 """
 BEDROCK = """

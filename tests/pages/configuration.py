@@ -31,7 +31,7 @@ from gateway.config import (
     sign_ins,
     state_storage,
 )
-from gateway.config_reports.unknown import ABSENT
+from gateway.config_files.unknown import ABSENT
 from gateway.features.known import features
 from gateway.named_imports import import_named
 from providers.endpoints.embeddings.traits import EmbeddingTraits

@@ -12,7 +12,7 @@ import attrs
 import httpx2
 import trio
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.open_store import open_store
 from tests.support.combined import (
     BUDGET,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.endpoints.own_routes import own_routes
 from gateway.open_service import open_service
 from gateway.seams.route import ALL_BELOW, HttpRoute

@@ -6,7 +6,7 @@ import trio
 
 from gateway.access.body_memory import BodyBudget, HeldPieces
 from gateway.access.held_bytes import HeldBytes
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.exchange.service import Service
 from gateway.features.answer_cache.cache import AnswerCache
 from gateway.features.answer_cache.flight import Flight

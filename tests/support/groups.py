@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import attrs
 
 from gateway.config.aliases import Balance, Route, RouteTarget
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.plan import Candidate, Plan, send_once
 from gateway.routing.router import Router
 

@@ -10,7 +10,7 @@ import attrs
 import httpx2
 import trio
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.exchange.service import Service
 from gateway.health.health import Health
 from gateway.http.headers import Headers

@@ -1,6 +1,6 @@
 """Accounts that keep objects, from a configuration of a few entries."""
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.kept_objects.accounts import Account, accounts_of
 
 

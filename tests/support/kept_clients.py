@@ -12,7 +12,7 @@ import httpx2
 import openai
 import trio
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.open_store import open_store
 from tests.support.endpoint_provider import endpoint_provider, settings
 from tests.support.in_process import InProcess, gateway

@@ -9,7 +9,7 @@ import yaml
 from gateway.commands.importing import read_with_includes
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.result import Result, lines
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 
 TOKEN_COSTS = {"input_cost_per_token": 0.0000025, "output_cost_per_token": 1e-5}
 

@@ -1,6 +1,6 @@
 """A target with a queue that serves one request at a time."""
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.counters.counter import Claim, Debit, OnSettled, SlotCounter
 from gateway.counters.memory import LocalCounters
 from gateway.routing.router import Router

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.routing_options import RoutingOptions

@@ -13,7 +13,7 @@ from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares
 from gateway.config.limits import Limits
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.conversations.background import Background, BackgroundTurn, NoBackground
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.local_turn import LocalTurn

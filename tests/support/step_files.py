@@ -7,8 +7,8 @@ from typing import Any
 
 import trio
 
-from gateway.config.loading import Config, load
 from gateway.config.settings import Trust
+from gateway.config_files.loading import Config, load
 
 HEAD = """version: v0.4.0
 model_providers:

@@ -163,7 +163,7 @@ def _fill_caches() -> None:
 
     from gateway.commands.choosing import ConfiguredOffer, models_for_claude
     from gateway.commands.demo import demo_config
-    from gateway.config.loading import from_mapping
+    from gateway.config_files.loading import from_mapping
     from gateway.routing.router import Router
     from tests.support.harness import config, provider
 

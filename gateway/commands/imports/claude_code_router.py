@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from configfile import document
+from configfile.document import ConfigError
 from gateway.commands.imports.imported_secrets import SecretOwner
 from gateway.commands.imports.imported_values import (
     ENVIRONMENT,
@@ -24,7 +25,6 @@ from gateway.commands.imports.imported_values import (
 from gateway.commands.imports.litellm_tables import COMPATIBLE
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result
-from gateway.config.loading import ConfigError
 from providers.catalog.providers import CATALOG
 
 ALIAS: Final = "claude-*"

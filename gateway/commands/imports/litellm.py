@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from configfile import document
+from configfile.document import ConfigError
 from gateway.commands.imports import litellm_tables
 from gateway.commands.imports.imported_secrets import SecretOwner
 from gateway.commands.imports.imported_values import (
@@ -41,8 +42,8 @@ from gateway.commands.imports.litellm_sign_in import draft_issuers
 from gateway.commands.imports.litellm_stored import with_stored
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Deployment, Result, file_content
-from gateway.config.allowance_checks import unpriced_models
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.allowance_checks import unpriced_models
+from gateway.config_files.loading import from_mapping
 
 _COMPATIBILITY: Final = (
     "if clients use Azure's paths, x-litellm-api-key or a provider's prefix such as /anthropic, add "

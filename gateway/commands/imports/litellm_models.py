@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import attrs
 
+from configfile.document import ConfigError
 from gateway.commands.imports import litellm_tables as tables
 from gateway.commands.imports.imported_secrets import SecretOwner
 from gateway.commands.imports.imported_values import (
@@ -29,7 +30,7 @@ from gateway.commands.imports.litellm_routes import LONGEST, attempts_of
 from gateway.commands.imports.litellm_rows import MODELS
 from gateway.commands.imports.losses import Group, Inconvertible, Reason
 from gateway.commands.imports.result import VERSION, Deployment, Result
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import from_mapping
 from providers.catalog import providers as catalog
 from providers.endpoints.model_types import ModelType, model_type
 

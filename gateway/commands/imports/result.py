@@ -13,9 +13,9 @@ from gateway.commands.imports.imported_values import escape_dollars, is_plain
 from gateway.commands.imports.losses import Group, Loss, Reason
 from gateway.commands.terminal import count_text
 from gateway.config.aliases import Route
-from gateway.config.loading import from_mapping
 from gateway.config.names import Found, Names
 from gateway.config.patterns import ModelNames
+from gateway.config_files.loading import from_mapping
 from providers.endpoints.model_types import ModelType, model_type
 from streams.errors import GatewayError
 

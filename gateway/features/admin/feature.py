@@ -16,7 +16,7 @@ from gateway.config.state_storage import KEEPING_KEYS, is_storage_in_doubt
 from gateway.seams.feature import Feature, Keys
 
 if TYPE_CHECKING:
-    from gateway.config.building import Building
+    from gateway.config_files.building import Building
 
 
 def _change_text(on: bool) -> str:

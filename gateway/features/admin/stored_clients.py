@@ -14,14 +14,14 @@ import attrs
 from configfile.document import ConfigError, Document, Mistake
 from configfile.keys import with_parts
 from configfile.reading import read
-from gateway.config.allowance_checks import PRICE_ADVICE, unpriced_models
-from gateway.config.client_access import AccessNames
-from gateway.config.client_keys import build_client
 from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
-from gateway.config.loading import advise
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
+from gateway.config_files.allowance_checks import PRICE_ADVICE, unpriced_models
+from gateway.config_files.client_access import AccessNames
+from gateway.config_files.client_keys import build_client
+from gateway.config_files.loading import advise
 from gateway.features.known import features
 from streams.errors import GatewayError
 

@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 from configfile.expanded import Unresolved
 from configfile.keys import part_of, with_part
-from gateway.config.building import Building
 from gateway.config.settings import Config
 from gateway.config.state_storage import check_place
+from gateway.config_files.building import Building
 from gateway.features.answer_cache.feature import caches
 from gateway.features.answer_cache.settings import AnswerCacheKeys, AnswerCacheSettings
 from gateway.http.urls import crosses_in_clear

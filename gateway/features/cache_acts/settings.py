@@ -12,8 +12,8 @@ from gateway.config.settings import Config
 from gateway.features.cache_acts.changes import EntryPromptCache, PlanoPromptCaching
 
 if TYPE_CHECKING:
-    from gateway.config.building import Building
     from gateway.config.model_entry import ModelEntry
+    from gateway.config_files.building import Building
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
 if TYPE_CHECKING:
-    from gateway.config.building import Building
+    from gateway.config_files.building import Building
 
 ClientRouting: TypeAlias = Literal["openrouter", "vercel", "litellm"]
 """A router whose routing members clients may send."""

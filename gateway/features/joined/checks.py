@@ -3,8 +3,8 @@
 from typing import Final
 
 from configfile.keys import part_of
-from gateway.config.building import Building
 from gateway.config.settings import Config
+from gateway.config_files.building import Building
 from gateway.features.joined.feature import RepeatsKeys
 
 LONGEST: Final = 900.0

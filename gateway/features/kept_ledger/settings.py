@@ -14,7 +14,7 @@ from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
 
 if TYPE_CHECKING:
-    from gateway.config.building import Building
+    from gateway.config_files.building import Building
 
 
 @attrs.frozen(repr=False)

@@ -8,7 +8,7 @@ import trio
 
 from configfile.keys import part_of
 from gateway.access.shares import SharedThing, ShareLimit, Shares, half_for_each
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS
 from gateway.features.live_view.feature import LiveViewKeys, ViewerKeys
 from gateway.features.live_view.live import LiveView

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway.access.page_guard import GuardedPaths
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS
 from gateway.exchange.service import Service
 from gateway.features.page_paths import LIVE

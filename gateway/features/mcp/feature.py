@@ -23,7 +23,7 @@ from providers.catalog.prices import FREE, NANOS, Price
 from streams.timeouts import Timeouts
 
 if TYPE_CHECKING:
-    from gateway.config.building import Building
+    from gateway.config_files.building import Building
 
 
 PROVIDER: Final = "mcp"

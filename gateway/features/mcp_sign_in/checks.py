@@ -4,8 +4,8 @@ import attrs
 
 from configfile.keys import part_of, value_of
 from configfile.wording import describe, nearest
-from gateway.config.building import Building
 from gateway.config.settings import Config
+from gateway.config_files.building import Building
 from gateway.features.mcp.interface import servers_of, with_servers
 from gateway.features.mcp_sign_in.feature import McpSignInKeys
 from gateway.http.urls import host_of_url, is_loopback

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import trio
 
 import gateway
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.features.metrics import rows
 from gateway.features.metrics.feature import FOLDER
 from gateway.features.metrics.rows import MetricRow

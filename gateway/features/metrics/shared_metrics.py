@@ -15,7 +15,7 @@ from prometheus_client import Metric
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.features.metrics.feature import FOLDER
 from gateway.features.metrics.rows import RELOADS
 from gateway.seams.supervised import Supervised

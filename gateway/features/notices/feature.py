@@ -14,7 +14,7 @@ from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
 if TYPE_CHECKING:
-    from gateway.config.building import Building
+    from gateway.config_files.building import Building
 
 SHORTEST: Final = 16
 _URL: Final = re.compile(r"https?://[^\s/?#@]+(?:[/?][!-~]*)?")

@@ -7,13 +7,13 @@ import attrs
 
 from configfile.document import Path
 from configfile.keys import part_of, setting
-from gateway.config.client_access import check_patterns
 from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
 from gateway.config.model_entry import ModelEntry
 from gateway.config.parts import Absent, ItemPart
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
+from gateway.config_files.client_access import check_patterns
 from gateway.seams.feature import Feature, Keys
 
 TAKEN_STEPS: Final = frozenset(

@@ -11,7 +11,7 @@ from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
 if TYPE_CHECKING:
-    from gateway.config.building import Building
+    from gateway.config_files.building import Building
 
 
 LEAST_MEMORY: Final = 2**20

@@ -17,7 +17,7 @@ from gateway.seams.feature import Feature, Keys
 from providers.auth.signer import SignInName
 
 if TYPE_CHECKING:
-    from gateway.config.building import Building
+    from gateway.config_files.building import Building
 
 
 CLOUDS: Final[dict[str, SignInName]] = {"aws_secret": "aws", "google_secret": "google", "azure_secret": "azure"}

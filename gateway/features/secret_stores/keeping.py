@@ -13,10 +13,10 @@ from typing import Final
 
 import trio
 
+from configfile.document import ConfigError
 from configfile.keys import part_of
 from configfile.secret_files import SecretFiles
 from configfile.stored_secrets import StoredSecret, StoredText, UnreadText
-from gateway.config.loading import ConfigError
 from gateway.config.settings import Config
 from gateway.features.secret_stores.feature import SecretStoreKeys
 from gateway.features.secret_stores.stores import SecretReadings, SecretStores

@@ -18,7 +18,7 @@ from streams.errors import GatewayError
 
 if TYPE_CHECKING:
     from configfile.document import Path
-    from gateway.config.building import Building
+    from gateway.config_files.building import Building
 
 
 @attrs.frozen(repr=False)

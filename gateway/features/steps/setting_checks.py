@@ -13,8 +13,6 @@ from configfile.kinds import Secret
 from configfile.reading import read
 from configfile.secret_files import SecretReference
 from configfile.wording import Wrong, describe, nearest
-from gateway.config.building import Building
-from gateway.config.client_access import AccessNames
 from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
 from gateway.config.listening import Listener
@@ -22,6 +20,8 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.parts import Instead
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
+from gateway.config_files.building import Building
+from gateway.config_files.client_access import AccessNames
 from gateway.features.steps.kinds import DEFAULT_PARTS, KINDS
 from gateway.features.steps.settings import StepKeys, StepScope, StepSettings, steps_of, texts_in
 from gateway.http.urls import host_of_url, is_loopback

@@ -15,7 +15,7 @@ from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
 if TYPE_CHECKING:
-    from gateway.config.building import Building
+    from gateway.config_files.building import Building
 
 
 GRPC_PORT: Final = 4317

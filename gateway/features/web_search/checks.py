@@ -2,8 +2,8 @@
 
 from configfile.expanded import Unresolved
 from configfile.keys import part_of
-from gateway.config.building import Building
 from gateway.config.settings import Config
+from gateway.config_files.building import Building
 from gateway.features.web_search.feature import WebSearchKeys
 from gateway.features.web_search.services import ROWS, row_of
 from gateway.http.urls import host_of_url, is_loopback

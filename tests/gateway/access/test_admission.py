@@ -8,7 +8,7 @@ import trio
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.http.request_scope import RequestScope
 from streams.errors import GatewayError
 

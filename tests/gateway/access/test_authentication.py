@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from gateway.access.authentication import Authenticator
-from gateway.config.loading import Config, ConfigError, from_mapping, load
+from gateway.config_files.loading import Config, ConfigError, from_mapping, load
 from gateway.config_reports.doubtful_clients import expiring_keys
 from gateway.request.client_request import ClientRequest
 from gateway.routing.router import Router

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.access.body_memory import COPIES, ELEMENT, UNCOUNTED, BodyBudget, HeldBody
 from gateway.access.held_bytes import HeldBytes
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from streams.errors import GatewayError
 
 MIB = 2**20

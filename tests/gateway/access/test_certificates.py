@@ -16,7 +16,7 @@ from cryptography import x509
 from gateway.access.authentication import Authenticator
 from gateway.app import create_app
 from gateway.commands.listening import options_of
-from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config_files.loading import Config, ConfigError, from_mapping
 from gateway.http.certificates import as_name
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind

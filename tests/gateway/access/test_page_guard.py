@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.access.page_guard import GuardedPaths, PageGuard
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 

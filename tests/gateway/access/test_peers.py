@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.access.peers import Peers
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from tests.support.each_row import each_row
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}]}

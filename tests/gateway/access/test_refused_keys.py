@@ -4,7 +4,7 @@ import pytest
 
 from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import MINUTE, MOST, KeyRefused, RefusedKeys
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from streams.errors import GatewayError
 
 CONFIG = from_mapping(

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.rates import RootLimits
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.counters.counter import RateCounter
 from gateway.endpoints.health import visible_limits
 from tests.support.features import has_feature, members_of, needs_feature

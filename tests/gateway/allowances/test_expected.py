@@ -14,7 +14,7 @@ from gateway.allowances.expected import (
     longest_output,
 )
 from gateway.allowances.reservation import Payer, Reservation
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.ledger.bill import AttemptRecord, Bill, Booking
 from gateway.request.prepared import MAX_ANSWERS, MAX_REQUESTED, RequestedOutput, requested_choices, requested_output
 from gateway.routing.router import Router

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from tests.support.in_process import CountingProvider, gateway, providers
 
 APIS = ("chat", "messages", "responses")

@@ -12,7 +12,7 @@ from gateway.balancing.balancer import MOST_PINS, Balancer
 from gateway.balancing.loads import request_price
 from gateway.balancing.rules import RULES
 from gateway.config.aliases import Balance
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
 from gateway.shared.rows import LocalRows

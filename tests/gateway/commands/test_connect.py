@@ -16,7 +16,7 @@ from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
 from gateway.commands.edits import FORMATS, merge, settings_text
 from gateway.commands.running_gateways import ConnectOptions, url_of
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
 from tests.support.command_line import invoke, run, script
 from tests.support.each_row import each_row

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.commands.explaining import explain, row_text
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from providers.catalog.prompt_caching import ROWS
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row

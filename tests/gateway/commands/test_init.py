@@ -18,7 +18,7 @@ from gateway.commands.init import (
     start_of,
 )
 from gateway.commands.plans import plans_here
-from gateway.config.loading import load
+from gateway.config_files.loading import load
 from gateway.config_reports.warnings import warnings_of
 from gateway.routing.router import Router
 from providers.catalog.providers import CATALOG

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from gateway.commands.registry import registered
-from gateway.config.loading import load
+from gateway.config_files.loading import load
 from tests.support.command_line import invoke as trigate
 from tests.support.command_line import running_command
 from tests.support.harness import free_port, request

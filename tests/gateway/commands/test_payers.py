@@ -4,7 +4,7 @@ import pytest
 
 from gateway.commands.clients import CLIENTS
 from gateway.commands.payers import payer_lines
-from gateway.config.loading import load
+from gateway.config_files.loading import load
 from tests.support.each_row import each_row
 
 FILE = """\

@@ -17,7 +17,7 @@ from gateway.commands.choosing import (
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.connect import run as connect
 from gateway.commands.running_gateways import ConnectOptions
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from tests.support.command_line import invoke as trigate
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature

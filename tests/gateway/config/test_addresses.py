@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config_files.loading import Config, ConfigError, from_mapping
 from gateway.routing.router import Router
 from tests.support.each_row import each_row
 

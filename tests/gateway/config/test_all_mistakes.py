@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.loading import ConfigError, load
+from gateway.config_files.loading import ConfigError, load
 from tests.support.each_row import each_row
 from tests.support.features import members_of, rows_of
 

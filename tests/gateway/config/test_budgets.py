@@ -9,7 +9,7 @@ from configfile.document import ConfigError
 from configfile.wording import Wrong
 from gateway.config.allowances import Rolling, SpendingBudget
 from gateway.config.amounts import dollars, read_amount, spelled_amount
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from gateway.config_reports.changes import changes
 from gateway.config_reports.warnings import warnings_of
 from tests.support.each_row import each_row

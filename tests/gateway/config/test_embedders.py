@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gateway.config.loading import ConfigError, from_mapping, load
+from gateway.config_files.loading import ConfigError, from_mapping, load
 from tests.support.each_row import each_row
 
 ENTRIES = """version: v0.4.0

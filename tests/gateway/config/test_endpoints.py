@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.model_entry import ModelEntry
+from gateway.config_files.loading import ConfigError, from_mapping
 from gateway.config_reports.changes import changes
 from providers.catalog.provider import endpoint_url
 from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName

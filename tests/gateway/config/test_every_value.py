@@ -21,8 +21,8 @@ from configfile.reading import read
 from configfile.secret_files import SecretFiles, UnreadFiles
 from gateway.commands.listening import options_of
 from gateway.commands.schema import schema
-from gateway.config.loading import ConfigError, configure
 from gateway.config.settings import Config
+from gateway.config_files.loading import ConfigError, configure
 from gateway.serving.tls import CertificateFailed
 from tests.support.each_row import each_row
 from tests.support.harness import ROOT

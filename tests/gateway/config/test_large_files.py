@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.config_reports.doubtful_budgets import uncounted_models
 from tests.support.growth import assert_steps_grow_linearly
 from tests.support.large_files import large_file

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from configfile.keys import keys_of
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.known import features
 from gateway.features.order import EFFECTIVE
 from gateway.seams.feature import Feature
@@ -20,7 +20,7 @@ ENTRY: Final = {"model": "openai/gpt-6", "access_key": "a"}
 PLAIN: Final = {"version": "v0.4.0", "model_providers": [ENTRY]}
 WITH_MEMBERS: Final = {"version": "v0.4.0", "model_providers": [{**ENTRY, "request": {"set": {"user": "one"}}}]}
 PROGRAM: Final = f"""
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.known import features_of
 
 for content in ({PLAIN!r}, {WITH_MEMBERS!r}, {PLAIN!r}):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.config.listening import TlsSettings
-from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config_files.loading import Config, ConfigError, from_mapping
 from gateway.config_reports.changes import changes
 from gateway.config_reports.exposed_listeners import exposed_listeners
 from tests.support.each_row import each_row

@@ -19,11 +19,11 @@ from gateway.config.attempts import Retries
 from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.limits import Limits
 from gateway.config.listening import Listener
-from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
-from gateway.config_reports.unknown import ADVICE, advice
+from gateway.config_files.loading import ConfigError, from_mapping, load
+from gateway.config_files.unknown import ADVICE, advice
 from gateway.config_reports.warnings import warnings_of
 from gateway.file_search import find_config_file
 from gateway.routing.router import Router

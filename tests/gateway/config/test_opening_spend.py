@@ -3,7 +3,7 @@
 import pytest
 
 from configfile.document import ConfigError
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import config, provider

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.loading import ConfigError, from_mapping, load
+from gateway.config_files.loading import ConfigError, from_mapping, load
 from gateway.config_reports.changes import changes
 from gateway.routing.router import Router
 from tests.support.each_row import each_row

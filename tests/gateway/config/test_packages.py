@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from tests.support.features import needs_feature
 
 KEY = base64.b64encode(bytes(32)).decode()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.loading import from_mapping
 from gateway.config.patterns import ModelNames
+from gateway.config_files.loading import from_mapping
 from gateway.routing.router import Router
 from streams.errors import GatewayError
 from tests.support.each_row import each_row

@@ -5,8 +5,8 @@ import pytest
 from configfile.document import ConfigError, Document, read
 from configfile.secret_files import UnreadFiles
 from gateway.config.allowances import NO_QUEUE, QueueSettings, Rate, RateLimits, RootLimit
-from gateway.config.loading import configure, from_mapping
 from gateway.config.settings import Config
+from gateway.config_files.loading import configure, from_mapping
 from gateway.config_reports.changes import changes
 from tests.support.each_row import each_row
 
@@ -105,10 +105,6 @@ def test_a_queue_that_is_none_is_a_mistake(queue):
         file(entry=f"queue: {queue}")
 
 
-def test_a_queue_without_limits_is_warned_of():
-    assert "five: its queue has no effect without ratelimits" in file(entry="queue: {size: 1}").warnings
-
-
 def test_a_warning_explains_the_refill_of_slow_rates():
     warnings = file(client="ratelimits: {requests: 100/d, tokens: 50k/d, count_cached: false}").warnings
     assert [text for text in warnings if "refills" in text] == [
@@ -117,11 +113,6 @@ def test_a_warning_explains_the_refill_of_slow_rates():
         "client_keys[0].ratelimits.tokens: 50k/d refills evenly, 34 per minute: to allow the whole "
         "amount at any time, use a budget",
     ]
-
-
-def test_cached_tokens_count_only_among_tokens():
-    warnings = file(client="ratelimits: {requests: 10/m, count_cached: true}").warnings
-    assert any("count_cached has no effect" in text for text in warnings)
 
 
 def test_a_reload_reports_the_changed_limit():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.router import Router
 from streams.events import APIS
 from tests.support.each_row import each_row

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from gateway.config.aliases import Route, RouteTarget
 from gateway.config.attempts import CircuitSettings, Hedge, Retries
-from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.names import Names
 from gateway.config.settings import Config
+from gateway.config_files.loading import ConfigError, from_mapping, load
 from gateway.config_reports.changes import changes
 from gateway.config_reports.warnings import warnings_of
 from gateway.routing.router import Router
@@ -152,10 +152,7 @@ def test_a_longer_first_time_out_makes_the_longest_as_long(read):
         ("{targets: [a, []]}", "targets[1]: the list is empty; list at least one model"),
         ("{targets: [a, [[b]]]}", "targets[1][0]: a list; expected text"),
         ("{targets: [[{target: a, weight: 0}, {target: b, weight: 0}]]}", "targets[0]: every weight in the group"),
-        (
-            "{targets: [{target: a, weight: 0}, b]}",
-            "targets[0]: the weight is 0 and there is no other target in the group; set",
-        ),
+        ("{targets: [{target: a, weight: 0}, b]}", "targets[0]: every weight in the group is 0; set a weight"),
         ("{targets: [{target: a, weight: -1}]}", "targets[0].weight: -1; expected a number, 0 or more"),
         ("{targets: [a, {target: b, when: []}]}", "targets[1].when: the list is empty; list at least one failure"),
         ("{targets: [a, {target: b, when: [qouta]}]}", "targets[1].when[0]: 'qouta'; did you mean quota?"),

@@ -16,8 +16,8 @@ from configfile.reading import read as read_as
 from configfile.secret_files import SecretFiles, UnreadFiles
 from configfile.variables import Variables
 from gateway.commands.schema import schema
-from gateway.config.loading import WITHOUT_EFFECT, ConfigError, configure
 from gateway.config.settings import Config
+from gateway.config_files.loading import WITHOUT_EFFECT, ConfigError, configure
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.examples import examples

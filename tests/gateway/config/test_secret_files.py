@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from configfile.secret_files import SecretFiles
-from gateway.config.loading import Config, ConfigError, load
+from gateway.config_files.loading import Config, ConfigError, load
 from tests.support.each_row import each_row
 from tests.support.quick_yaml import dump_yaml
 

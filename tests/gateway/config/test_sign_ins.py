@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from gateway.config.credentials import secrets_in
-from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.settings import Config
 from gateway.config.sign_ins import MODULES, AwsSignIn, AzureSignIn, GoogleSignIn
+from gateway.config_files.loading import ConfigError, from_mapping, load
 from gateway.routing.router import Router
 from gateway.routing.target import Identity
 from providers.auth.signer import AwsKeys

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.config.credentials import secrets_in
-from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config.state_storage import CounterSettings
+from gateway.config_files.loading import Config, ConfigError, from_mapping
 from gateway.config_reports.changes import changes, without_restart_settings
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle

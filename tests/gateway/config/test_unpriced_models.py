@@ -5,11 +5,11 @@ import re
 import attrs
 import pytest
 
-from gateway.config.allowance_checks import unpriced_models
 from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientGroup, ClientKey
-from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.model_entry import entry_price
+from gateway.config_files.allowance_checks import unpriced_models
+from gateway.config_files.loading import Config, ConfigError, from_mapping, load
 from gateway.config_reports.doubtful_budgets import uncounted_models
 from providers.catalog.prices import FREE, Cost, cost_of
 from streams.events import Usage

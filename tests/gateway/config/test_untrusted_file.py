@@ -4,8 +4,8 @@ name on the command line permits it, like direnv's ``allow`` (https://direnv.net
 from pathlib import Path
 from typing import Any
 
-from gateway.config.loading import ConfigError, load
 from gateway.config.settings import Trust
+from gateway.config_files.loading import ConfigError, load
 from providers.catalog.providers import CATALOG
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from gateway.config_reports.changes import changes, without_restart_settings
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gateway.config.loading import from_mapping, load
 from gateway.config.settings import ENOUGH
+from gateway.config_files.loading import from_mapping, load
 from gateway.config_reports.warnings import warnings_of
 from tests.support.each_row import each_row
 from tests.support.features import rows_of

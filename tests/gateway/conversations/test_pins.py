@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.conversations.history import recall
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.provider_turn import ProviderTurn, find_storing_entry

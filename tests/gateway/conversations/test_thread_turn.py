@@ -11,7 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.conversations.deadline import STORE_SECONDS
 from gateway.conversations.recorder import UNRECORDED
 from gateway.conversations.resolved import ResolvedRequest, StateScope

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from gateway.allowances.allowances import Allowances
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.counters.counter import SumCounter
 from gateway.counters.memory import LocalCounters
 from gateway.counters.redis import RedisCounters

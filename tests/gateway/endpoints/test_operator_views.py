@@ -6,7 +6,7 @@ import pytest
 
 from configfile.document import ConfigError
 from gateway.allowances.allowances import Allowances
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.config_reports.changes import changes, key_changes
 from gateway.config_reports.warnings import warnings_of
 from gateway.counters.counter import Claim, Debit

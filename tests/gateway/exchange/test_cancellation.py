@@ -20,7 +20,7 @@ import pytest
 import trio
 
 from gateway.app import whole_app
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.counters.counter import Level
 from gateway.open_service import open_service
 from gateway.routing.plan import Outage

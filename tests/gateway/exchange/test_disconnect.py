@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.exchange.disconnect import DeferredSurvival
 from gateway.exchange.watched_upload import watch_upload
 from gateway.routing.router import Router

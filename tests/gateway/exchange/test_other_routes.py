@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.router import Router
 from tests.support.bare_provider import response
 from tests.support.in_process import CountingProvider, gateway, providers

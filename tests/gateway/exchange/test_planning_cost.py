@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planning import STEPS, Planning

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.attempts import CircuitSettings, Retries
-from gateway.config.loading import from_mapping
 from gateway.config.settings import Config
+from gateway.config_files.loading import from_mapping
 from gateway.counters.notes import SharedNotes
 from gateway.health.circuit import LASTING_COOLDOWN, TRIAL_SECONDS
 from gateway.health.health import Health, OpenAttempt

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.health.health import Health
 from gateway.health.states import LocalStates
 from gateway.routing.router import Router

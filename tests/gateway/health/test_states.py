@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.health.circuit import LASTING_COOLDOWN, Circuit
 from gateway.health.health import Health
 from gateway.health.retry_shares import RetryShares

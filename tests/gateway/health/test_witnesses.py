@@ -4,7 +4,7 @@ from typing import Any
 
 import trio
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.health.circuit import LASTING_COOLDOWN
 from gateway.health.health import Health
 from gateway.health.states import SharedStates

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from gateway.http.headers import (
     bounded_waits,
     may_hold_key,

@@ -17,7 +17,7 @@ import gateway.features
 from configfile.keys import KEY as DECLARED
 from configfile.keys import add_part, parts, setting, with_part
 from gateway.config.credentials import secrets_in
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.http.redaction import (
     LONGEST_SPELLED,
     REDACTED,

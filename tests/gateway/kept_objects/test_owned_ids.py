@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.kept_objects.accounts import Account, accounts_of
 from gateway.kept_objects.id_texts import IdPlaces
 from gateway.kept_objects.owned_ids import AccountDirectory, OwnerIds, only_account, unknown_id_error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from gateway.logs.audit import ADDRESSES, AUDIT, LINES_PER_ADDRESS, LINES_PER_MINUTE, LONGEST, MINUTE, MOST, Audit
 from gateway.logs.setup import Log
 from tests.support.harness import eventually

@@ -7,7 +7,7 @@ import time
 import msgspec
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.logs.masking import Mask, escape, escape_json
 from tests.support.each_row import each_row
 from tests.support.harness import config, provider

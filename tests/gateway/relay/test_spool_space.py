@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.access.held_bytes import ByteShares, HeldBytes
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.relay.spool import LARGEST, SpoolAccount, memory_limit, spool_size
 from streams.errors import GatewayError
 

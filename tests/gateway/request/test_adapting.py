@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare
 from gateway.routing.router import Router

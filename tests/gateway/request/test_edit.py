@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.request.parse import Incoming, PathParameters, read_incoming
 from gateway.request.prepare import prepare
 from gateway.routing.router import Router

@@ -5,7 +5,7 @@ import json
 import attrs
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.request.public_errors import public_error
 from gateway.routing.router import Router
 from gateway.routing.target import Target

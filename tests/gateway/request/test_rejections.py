@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.request.client_request import ClientRequest, without_betas
 from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.request.parse import read_incoming
 from gateway.request.repeatable import may_run_twice
 from gateway.routing.router import Router

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import EarlierItems, Incoming, read_incoming
 from gateway.request.request_kinds import kinds_of

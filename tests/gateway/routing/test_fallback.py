@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.attempts import Retries
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.fallback import BACKOFF, LONGEST_BACKOFF, fall_back
 from gateway.routing.most_useful import ORDER
 from gateway.routing.plan import Candidate, GiveUp, Outage, Outcome, Plan, Send, Stage

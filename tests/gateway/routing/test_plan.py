@@ -2,7 +2,7 @@
 
 import attrs
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.fallback import MOST, fall_back
 from gateway.routing.plan import Candidate, GiveUp, Outcome, Plan, Policy, Send, Stage, send_once
 from gateway.routing.router import Router

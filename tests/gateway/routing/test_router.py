@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from gateway.access.authentication import Authenticator
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.plan import select_by_kind
 from gateway.routing.router import Model, Router
 from streams.errors import GatewayError
@@ -633,7 +633,7 @@ def test_kinds_of_requests_lead_to_targets_of_their_own_first(targets, kinds, or
 
 
 PROGRAM = """
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.router import Router
 from tests.support.processes import no_descriptors_left
 

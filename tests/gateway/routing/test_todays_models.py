@@ -10,7 +10,7 @@ from anthropic.resources.messages.messages import DEPRECATED_MODELS
 from anthropic.types import Model
 from openai.types import AllModels, ChatModel
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.router import Router
 
 # Claude Code 2.1.329: the ids of its tiers (fable, opus, sonnet, haiku) by generation, and the forms it takes.

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from gateway.access.authentication import Authenticator
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.routing.plan import Candidate, candidates_inside, is_inside
 from gateway.routing.router import Router
 from streams.errors import GatewayError

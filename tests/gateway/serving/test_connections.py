@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from gateway.app import create_app
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.serving import connections, descriptors, registry
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import ListenerOptions

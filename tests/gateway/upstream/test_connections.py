@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from gateway.exchange.service import Service
 from gateway.open_service import open_service, service_of_clients, use_clients
 from gateway.reload import ReloadableApp

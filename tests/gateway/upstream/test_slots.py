@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access.shares import Shares, UpstreamShare
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.upstream.slots import NOBODY, ConcurrencyLimit, Slot
 from streams.errors import GatewayError
 from tests.support.asgi_app import eventually

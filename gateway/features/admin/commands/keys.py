@@ -13,13 +13,14 @@ from typing import Any, Final, ParamSpec, TypeVar
 import attrs
 import click
 
+from configfile.document import ConfigError
 from configfile.kinds import read_positive_duration
 from configfile.wording import Wrong, nearest, spell_time, time_text
 from gateway.commands.storage_changes import CommandFailed, made_by, on_storage, print_changes, print_rows
 from gateway.commands.tables import TableColumn
 from gateway.commands.terminal import say
 from gateway.config.clients import ClientKey
-from gateway.config.loading import Config, ConfigError
+from gateway.config.settings import Config
 from gateway.features.admin import key_changes
 from gateway.features.admin.client_rows import client_rows, expiry_text, row_of
 from gateway.features.admin.key_store import MOST_CHANGES, KeyChange, KeyEvent, KeyStore, KeyTable, KeyTaken

@@ -16,7 +16,7 @@ from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import count_text, say
 from gateway.config.clients import name_of_group
 from gateway.config.kinds import zone_of
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.features.kept_ledger.columns import GAP, LOST_COUNT
 from gateway.features.kept_ledger.commands.costs import BAD_CONFIG, GOOD, UNREADABLE, open_ledger
 from gateway.features.kept_ledger.line import LedgerLine

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from gateway.config.loading import Config
 from gateway.config.model_entry import entry_price
+from gateway.config.settings import Config
 from gateway.features.kept_ledger.table import CauseSum, ExpirySum, UnkeyedSum
 from providers.catalog.prices import MILLION, NANOS, Price, price_of
 from providers.catalog.prompt_caching import caching_row

@@ -13,7 +13,7 @@ import trio
 from gateway.commands.check import load_or_explain
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.features.kept_ledger.commands.amounts import MEANINGS, money_cell, name_cell, why_no_names
 from gateway.features.kept_ledger.commands.cache_advice import LEAST_NANOS, advise
 from gateway.features.kept_ledger.commands.costs import (

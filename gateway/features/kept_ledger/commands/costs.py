@@ -13,11 +13,12 @@ import attrs
 import click
 import trio
 
+from configfile.document import ConfigError
 from gateway.commands.check import load_or_explain
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
 from gateway.config.kinds import zone_of
-from gateway.config.loading import Config, ConfigError
+from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
 from gateway.features.kept_ledger.commands.amounts import (
     MEANINGS,

@@ -14,7 +14,7 @@ import trio
 from gateway.commands.check import load_or_explain
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.features.kept_ledger.commands.costs import open_ledger
 from gateway.features.kept_ledger.invoices.comparison import (
     MEANINGS,

@@ -12,7 +12,7 @@ import trio
 
 from configfile.keys import part_of
 from gateway.access.shares import NOBODY
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.live_view.feature import LiveViewKeys
 from gateway.features.live_view.live import FoundExchange

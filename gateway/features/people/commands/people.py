@@ -16,7 +16,7 @@ from configfile.wording import nearest, time_text
 from gateway.commands.storage_changes import CommandFailed, made_by, on_storage, print_changes, print_rows
 from gateway.commands.tables import TableColumn
 from gateway.commands.terminal import count_text, say
-from gateway.config.loading import Config
+from gateway.config.settings import Config
 from gateway.features.people.records import Block, OwnKey, SeenPerson
 from gateway.features.people.seen import FLUSH_SECONDS
 from gateway.features.people.settings import issuers_of

@@ -9,12 +9,13 @@ import click
 import msgspec
 import trio
 
+from configfile.document import ConfigError
 from configfile.users_files import read_file
 from gateway.commands.check import load_or_explain
 from gateway.commands.client_names import with_client
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import count_text, echo_styled, say
-from gateway.config.loading import Config, ConfigError
+from gateway.config.settings import Config
 from gateway.features.steps.advice import steps_of_request
 from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.loaded import AnswerSteps, AppliedSteps, LoadedStep, StepSet

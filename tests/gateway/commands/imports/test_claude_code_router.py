@@ -12,7 +12,7 @@ from configfile import document
 from gateway.commands.importing import GOOD, LOST, NOTHING, run
 from gateway.commands.imports.claude_code_router import convert_claude_code_router, read_json5
 from gateway.commands.imports.result import lines
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from gateway.routing.router import Router
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature

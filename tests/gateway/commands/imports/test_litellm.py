@@ -16,7 +16,7 @@ from gateway.commands.imports.litellm_prices import base_price
 from gateway.commands.imports.litellm_tables import ORIGINS, ROWS
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import NO_KEYS_WARNING, summary
-from gateway.config.loading import ConfigError, from_mapping, load
+from gateway.config_files.loading import ConfigError, from_mapping, load
 from gateway.routing.router import Router
 from providers.catalog import providers as catalog
 from providers.catalog.price_list import FILE, price_row

@@ -11,7 +11,7 @@ from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_rows import KEYS, TEAMS
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, summary
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from tests.support.each_row import each_row
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
 from tests.support.quick_yaml import load_yaml

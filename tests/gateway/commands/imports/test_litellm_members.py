@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.commands.imports.litellm_members import read_members
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 

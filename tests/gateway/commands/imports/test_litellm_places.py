@@ -5,7 +5,7 @@ import pytest
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_tables import TYPES
 from gateway.commands.imports.losses import Group
-from gateway.config.loading import load
+from gateway.config_files.loading import load
 from gateway.routing.router import Router
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature

@@ -13,7 +13,7 @@ from gateway.commands.imports.litellm_columns import LOST_TABLES, PREFIX, SILENT
 from gateway.commands.imports.litellm_rows import SETTINGS, TABLES
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature

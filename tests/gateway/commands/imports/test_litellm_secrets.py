@@ -17,7 +17,7 @@ from gateway.commands.imports.imported_secrets import environment_line
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_secrets import Decryption, salt_key_of
 from gateway.commands.imports.result import Result
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature

@@ -14,7 +14,7 @@ import pytest
 from configfile.keys import value_of
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.losses import Group
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.harness import ROOT

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.losses import Group
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from gateway.routing.router import Router
 from streams.errors import GatewayError
 from tests.support.command_line import invoke

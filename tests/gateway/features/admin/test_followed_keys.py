@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.features.admin.key_store import ItemChange, KeyStore
 from gateway.stores import sqlite

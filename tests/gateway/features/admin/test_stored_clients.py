@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.access.authentication import Authenticator
-from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config_files.loading import Config, ConfigError, from_mapping
 from gateway.config_reports.changes import changes
 from gateway.features.admin.stored_clients import new_client, read_item, stored_clients
 from streams.errors import GatewayError

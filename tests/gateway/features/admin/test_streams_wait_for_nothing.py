@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 import trio
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.features.admin.key_store import KeyStore
 from gateway.stores.sqlite import SqliteDatabase

@@ -6,7 +6,7 @@ import pytest
 
 from configfile.keys import part_of
 from gateway.config.credentials import secrets_in
-from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config_files.loading import Config, ConfigError, from_mapping
 from gateway.config_reports.changes import changes
 from gateway.features.answer_cache.cache import CacheUses
 from gateway.features.answer_cache.settings import (

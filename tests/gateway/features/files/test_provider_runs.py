@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import trio
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.files import provider_runs
 from gateway.features.files.opening import stored_objects_of
 from gateway.features.files.provider_runs import query_due_runs, query_runs

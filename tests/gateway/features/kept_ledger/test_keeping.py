@@ -15,7 +15,7 @@ import trio
 
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.seeds import budgets_of
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.counters.counter_store import SendStep
 from gateway.counters.memory import LocalCounters
 from gateway.counters.remote import RemoteCounters

@@ -15,7 +15,7 @@ import trio
 
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.seeds import budgets_of, raise_to_opening
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from gateway.counters.counter import SumCounter
 from gateway.counters.memory import LocalCounters
 from gateway.features.kept_ledger import folding

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.access.authentication import Authenticator
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from gateway.config_reports.changes import changes
 from gateway.features.live_view import charts
 from gateway.features.live_view import live as watching

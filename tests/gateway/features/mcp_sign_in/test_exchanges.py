@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from configfile.document import ConfigError
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.mcp_sign_in.exchange import ExchangedToken
 from gateway.features.mcp_sign_in.tokens import MOST_OF_ONE, ExchangedTokens
 from providers.auth.signer import BearerToken

@@ -22,7 +22,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.allowances.allowance import Holder
-from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config_files.loading import Config, ConfigError, from_mapping
 from gateway.features.metrics.metrics import MAX_MODELS, MOST_CLIENTS, ClientLabels, Metrics, open_metrics, resident
 from gateway.features.metrics.opening import watch_lag, watch_store
 from gateway.features.metrics.rows import (

@@ -5,7 +5,7 @@ from typing import Any, get_args
 import attrs
 import pytest
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.metrics.metrics import Metrics, open_metrics
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger

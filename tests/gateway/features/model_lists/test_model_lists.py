@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.model_lists.lists import FRESH, MAX_MODELS, RETRY_AFTER, ProviderLists, read_page
 from gateway.upstream.client import Upstream
 from tests.support.each_row import each_row

@@ -23,7 +23,7 @@ import yaml
 from gateway.allowances.allowance import Holder
 from gateway.allowances.budgets import budget_allowances
 from gateway.config.amounts import read_budget
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from gateway.features.notices import opening
 from providers.catalog.prices import NANOS
 from tests.support.asgi_app import eventually as eventually_async

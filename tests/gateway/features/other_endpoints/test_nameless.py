@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer, settings
 from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
-from gateway.config.loading import load
+from gateway.config_files.loading import load
 from gateway.features.people.records import IssuerSession, OwnKey, PersonSession, SeenPerson, digest_of
 from gateway.features.people.store import PeopleStore
 from gateway.open_store import open_keeping_database

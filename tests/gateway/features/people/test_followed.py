@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.features.admin.storage import key_store_of
 from gateway.features.admin.store import Raise

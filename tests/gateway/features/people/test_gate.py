@@ -13,7 +13,7 @@ import trio
 from configfile.document import ConfigError
 from gateway.access.authentication import Authenticator
 from gateway.allowances.allowances import Allowances
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.people.directory import PeopleDirectory
 from gateway.features.people.gate import PeopleGate
 from gateway.features.people.issuers import IssuerDirectory

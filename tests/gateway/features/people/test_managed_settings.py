@@ -39,7 +39,7 @@ def test_values_of_any_type_are_merged_without_an_error(name, value):
 
 @each_row("name", COMMANDS)
 def test_check_warns_of_settings_that_run_commands(name):
-    from gateway.config.loading import from_mapping
+    from gateway.config_files.loading import from_mapping
 
     content = {"version": "v0.4.0", "model_providers": [{"model": "openai/a", "access_key": "k"}]}
     assert not from_mapping({**content, "claude_code": {"model": "opus"}}).warnings

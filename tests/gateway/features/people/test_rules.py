@@ -5,7 +5,7 @@ import time
 import pytest
 
 from configfile.document import ConfigError
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.people.rules import NotAdmitted, RuleBook, claim_at
 from gateway.features.people.settings import issuers_of
 from tests.support.each_row import each_row

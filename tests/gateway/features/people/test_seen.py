@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.people.records import OwnKey
 from gateway.features.people.rules import RuleBook
 from gateway.features.people.seen import AGAIN_SECONDS, SeenPeople

@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from gateway.features.people import confirming
 from gateway.features.people.confirming import IssuerConfirmation
 from gateway.features.people.followed import FollowedPeople

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.settings import issuers_of
 from tests.support.each_row import each_row

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from configfile.document import ConfigError
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.prompt_caches.interface import CauseName
 from tests.pages.tables import rows_of
 from tests.support.features import needs_feature

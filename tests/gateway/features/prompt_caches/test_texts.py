@@ -5,8 +5,8 @@ from typing import Any
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from gateway.config.loading import from_mapping
 from gateway.config.settings import Config
+from gateway.config_files.loading import from_mapping
 from gateway.exchange.service import Service
 from gateway.features.prompt_caches.attempts import PromptCaching
 from gateway.features.prompt_caches.opening import OpenPromptCaches

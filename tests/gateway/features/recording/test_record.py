@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from gateway.commands.replay import run
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.recording.recorded import INDEX
 from gateway.ledger.ledger import Ledger
 from gateway.logs.setup import Log

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from gateway.commands.replay import UnreadableRecording, address_of, run
 from gateway.config.credentials import secrets_in
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.recording import recorded, recording
 from gateway.features.recording.recorded import COLUMNS, INDEX, Folder, Side
 from gateway.features.recording.recording import Recorder

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from gateway.features.request_members.settings import request_of
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.request_members.edits import ConfiguredMembers
 from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare

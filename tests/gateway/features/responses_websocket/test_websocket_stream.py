@@ -19,7 +19,7 @@ from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares
 from gateway.config.limits import Limits
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.service import Service, ServiceSettings
 from gateway.features.responses_websocket.connection import responses_view

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from configfile.stored_secrets import StoredSecret
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.secret_stores.clouds import azure_request, google_request
 from gateway.features.secret_stores.fetching import SecretUnreadable, SecretVersion
 from gateway.features.secret_stores.stores import SecretStores

@@ -15,7 +15,7 @@ import trio
 from cryptography import x509
 
 from configfile.stored_secrets import StoredSecret
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.secret_stores.stores import SecretStores
 from gateway.sign_in.refreshed import Fetched
 from tests.support.certificates import Authority

@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from configfile.stored_secrets import StoredSecret
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from gateway.features.secret_stores import keeping
 from gateway.features.secret_stores.keeping import PAUSE, SecretKeeper
 from tests.support.secret_store import FIXED_TOKEN, SecretStoreServer, open_stores

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from configfile.stored_secrets import StoredSecret
-from gateway.config.loading import Config, from_mapping
+from gateway.config_files.loading import Config, from_mapping
 from gateway.features.secret_stores import vault
 from gateway.features.secret_stores.feature import VaultSettings
 from gateway.features.secret_stores.fetching import SecretUnreadable

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from gateway.features.shadow import sending
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming

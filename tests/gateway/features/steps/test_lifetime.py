@@ -14,7 +14,7 @@ import trio.testing
 
 from configfile.document import ConfigError
 from gateway.commands.listening import LOCAL
-from gateway.config.loading import Config
+from gateway.config_files.loading import Config
 from gateway.features.steps.loaded import StepSet
 from gateway.features.steps.sessions import OpenedSteps
 from gateway.open_service import open_service

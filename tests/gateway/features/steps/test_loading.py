@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from gateway.config.loading import ConfigError
+from gateway.config_files.loading import ConfigError
 from gateway.features.steps.loaded import ClientFacts
 from gateway.features.steps.loading import load_steps, try_steps
 from gateway.features.steps.runner import run_step

@@ -16,7 +16,7 @@ import trio
 import trio.testing
 import yaml
 
-from gateway.config.loading import load
+from gateway.config_files.loading import load
 from gateway.features.steps.loaded import LoadedStep
 from gateway.features.steps.loading import load_steps
 from gateway.features.steps.observers import BATCH, RECORDS, ObserverQueue, ObserverQueues, PendingRecord

@@ -5,8 +5,8 @@ from typing import Any, get_args
 import pytest
 
 from gateway.config.credentials import secrets_in
-from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.settings import Config
+from gateway.config_files.loading import ConfigError, from_mapping, load
 from gateway.config_reports.changes import changes
 from gateway.features.steps.settings import (
     StepAction,

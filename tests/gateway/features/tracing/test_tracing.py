@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from configfile.keys import part_of
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_files.loading import ConfigError, from_mapping
 from gateway.features.tracing import tracing
 from gateway.features.tracing.feature import TracingKeys
 from gateway.features.tracing.spans import request_attributes

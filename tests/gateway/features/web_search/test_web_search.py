@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from configfile.document import ConfigError
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.web_search.origin import SearchOrigin
 from gateway.features.web_search.services import Domains
 from gateway.stores.memory import MemoryStore

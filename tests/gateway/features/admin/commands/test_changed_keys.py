@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from gateway.config.loading import Config, load
+from gateway.config_files.loading import Config, load
 from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.features.admin.storage import key_store_of
 from gateway.open_store import open_keeping_database

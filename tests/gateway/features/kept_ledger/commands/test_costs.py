@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from gateway.commands import tables
-from gateway.config.loading import from_mapping
+from gateway.config_files.loading import from_mapping
 from gateway.features.kept_ledger.commands import costs
 from gateway.features.kept_ledger.commands.costs import FORMATS
 from gateway.features.kept_ledger.keeping import OverflowSums

@@ -4,7 +4,7 @@ The format is that of Plano's model gateway, v0.1 to v0.4, with additional keys.
 the same content from a program."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -20,7 +20,14 @@ from configfile.secret_files import SecretFiles, UnreadFiles
 from configfile.stored_secrets import StoredSecret
 from configfile.variables import Variables
 from configfile.wording import Wrong, describe
-from gateway.config.allowance_checks import (
+from gateway.config.allowances import RateLimits
+from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
+from gateway.config.findings import Findings
+from gateway.config.listening import ActiveListeners, build_listeners
+from gateway.config.own_providers import build_providers, check_used
+from gateway.config.settings import Config, Trust
+from gateway.config.state_storage import build_state_storage, check_counters
+from gateway.config_files.allowance_checks import (
     PRICE_ADVICE,
     build_budgets,
     build_header_limits,
@@ -28,18 +35,14 @@ from gateway.config.allowance_checks import (
     check_opening_spend,
     unpriced_models,
 )
-from gateway.config.allowances import RateLimits
-from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
-from gateway.config.building import Building, BuildKeys
-from gateway.config.client_access import access_names
-from gateway.config.client_keys import build_client_keys
-from gateway.config.entries import Entries, EntryDefaults, build_entries
-from gateway.config.findings import Findings
-from gateway.config.listening import ActiveListeners, build_listeners
-from gateway.config.own_providers import build_providers, check_used
-from gateway.config.routes import build_aliases
-from gateway.config.settings import Config, Trust
-from gateway.config.state_storage import build_state_storage, check_counters
+from gateway.config_files.building import Building, BuildKeys
+from gateway.config_files.client_access import access_names
+from gateway.config_files.client_keys import build_client_keys
+from gateway.config_files.convertible import refuse_convertible
+from gateway.config_files.entries import Entries, EntryDefaults, build_entries
+from gateway.config_files.readable_secrets import warn_of_readable_secrets
+from gateway.config_files.routes import build_aliases
+from gateway.config_files.untrusted_file import check_untrusted
 from gateway.features.known import features, features_of, import_early_features, other_feature
 from gateway.features.order import EFFECTIVE
 from gateway.named_imports import import_named
@@ -99,8 +102,7 @@ def examine(
     written = document.parse(document.read_bytes(path) if data is None else data, str(path))
     files = UnreadFiles() if env is None else files or SecretFiles()
     found = _examine(written, env, files, path if trust == "found" else None, within)
-    doubts = _report("readable_secrets:warn_of_readable_secrets")(written.content, path, found.config)
-    warnings = (*found.config.warnings, *doubts)
+    warnings = (*found.config.warnings, *warn_of_readable_secrets(written.content, path, found.config))
     return attrs.evolve(found, config=attrs.evolve(found.config, path=path, trust=trust, warnings=warnings))
 
 
@@ -140,8 +142,7 @@ def _examine(
     if not isinstance(written.content, dict) or not written.content:
         found = "empty" if not written.content else f"expected keys and values, found {describe(written.content)}"
         raise ConfigError((*written.mistakes, written.mistake((), found, "start the file with `version: v0.4.0`")))
-    if "version" not in written.content:
-        _report("convertible:refuse_convertible")(written.content, written.file)
+    refuse_convertible(written.content, written.file)
     variables = Variables(env, WITHOUT_EFFECT, files, within)
     content = variables.expand(written.content, ())
     mistakes = [written.mistake(path, *words) for path, words in variables.mistakes]
@@ -155,7 +156,7 @@ def _examine(
         findings.warn(warning)
     config, entries = _build_config(reading, variables.stored, findings)
     if unnamed is not None:
-        _report("untrusted_file:check_untrusted")(content, variables, unnamed, findings)
+        check_untrusted(content, variables, unnamed, findings)
     for one in unpriced_models(config):
         place = entries.paths[one.entry.name]
         if (*place, "price") not in findings.faulty:
@@ -240,13 +241,9 @@ WITHOUT_EFFECT: Final = frozenset(name for name, field in keys_of(Config).items(
 
 
 def advise(place: type, name: str) -> Wrong:
-    """Return the advice on an unknown key."""
-    return _report("unknown:wrong_key")(place, name)  # type: ignore[no-any-return]
-
-
-def _report(name: str) -> Callable[..., Any]:
-    """Return a function of ``config_reports``, which is imported only if a file needs it."""
-    return import_named(f"gateway.config_reports.{name}")  # type: ignore[no-any-return]
+    """Return the advice on an unknown key; its tables are imported only when needed."""
+    found: Wrong = import_named("gateway.config_files.unknown:wrong_key")(place, name)
+    return found
 
 
 # Checks beyond types

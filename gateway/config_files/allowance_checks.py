@@ -13,7 +13,6 @@ from configfile.expanded import Unresolved
 from configfile.wording import describe
 from gateway.config.allowances import (
     HeaderLimit,
-    QueueSettings,
     Rate,
     RateLimits,
     RatesOrHeaderLimits,
@@ -45,8 +44,6 @@ def build_ratelimits(limits: RateLimits, path: Path, findings: Findings, *, coun
 
     ``counts_cached`` means that the provider counts cached tokens, too (BerriAI/litellm#18728)."""
     counting = any(getattr(limits, measure) is not None for measure in _COUNTING)
-    if limits.count_cached and not counting:
-        findings.warn(f"{spell(path)}: count_cached has no effect without a limit for tokens or input_tokens")
     for measure, least in _SLOW.items():
         rate: Rate | None = getattr(limits, measure)
         if rate is not None and rate.amount * 60 < least * rate.seconds:
@@ -85,12 +82,6 @@ def _pace_text(rate: Rate, measure: str) -> str:
         f"{max(1, int(rate.amount * 60 / rate.seconds))} per minute: to allow the whole amount at any time, use a "
         "budget"
     )
-
-
-def check_queue(queue: QueueSettings, name: str, limits: RateLimits, findings: Findings) -> None:
-    """Warn of a queue at an entry without limits."""
-    if queue.size and limits == RateLimits():
-        findings.warn(f"{name}: its queue has no effect without ratelimits")
 
 
 # Budgets

@@ -7,10 +7,10 @@ import attrs
 
 from configfile.document import Path
 from configfile.stored_secrets import StoredSecret
-from gateway.config.client_access import AccessNames
-from gateway.config.entries import Entries
 from gateway.config.findings import Findings
 from gateway.config.settings import Config
+from gateway.config_files.client_access import AccessNames
+from gateway.config_files.entries import Entries
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -10,12 +10,12 @@ from configfile.expanded import Unresolved
 from configfile.wording import describe
 from gateway.config.aliases import Balance, Route, RouteTarget
 from gateway.config.attempts import Retries
-from gateway.config.entries import Entries
 from gateway.config.findings import Findings
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found
 from gateway.config.parts import with_completed_parts
 from gateway.config.settings import Config
+from gateway.config_files.entries import Entries
 from providers.endpoints.model_types import bare_name
 from streams.errors import GatewayError
 
@@ -226,12 +226,7 @@ class _Targets:
         if not group:
             self.findings.wrong(path, "the list is empty", "list at least one model")
         elif not any(place.target.weight for place in group):
-            found = (
-                "every weight in the group is 0"
-                if len(group) > 1
-                else "the weight is 0 and there is no other target in the group"
-            )
-            self.findings.wrong(path, found, "set a weight above 0 for one target of the group")
+            self.findings.wrong(path, "every weight in the group is 0", "set a weight above 0 for one target of it")
 
     def _is_known(self, place: _TargetItem, seen: dict[tuple[str, str], str]) -> bool:
         if not place.target.when:

@@ -10,7 +10,6 @@ import attrs
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, nearest, one_of
-from gateway.config.allowance_checks import build_budgets, build_ratelimits, check_queue
 from gateway.config.attempts import CircuitSettings, Retries, changed_circuit
 from gateway.config.endpoints import build_endpoints
 from gateway.config.findings import Findings
@@ -28,6 +27,7 @@ from gateway.config.sign_ins import (
     is_of_vendor,
     usual_sign_in,
 )
+from gateway.config_files.allowance_checks import build_budgets, build_ratelimits
 from gateway.http.passing import reason_never
 from providers.auth.signer import SignInName
 from providers.catalog import providers as catalog
@@ -158,7 +158,6 @@ def _build_entry(
     _warn_of_credentials(item, sign_in, findings)
     counts_cached = {"counts_cached": provider.quirks.counts_cached, **item.quirks}["counts_cached"]
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings, counts_cached=counts_cached)
-    check_queue(item.queue, item.name, ratelimits, findings)
     base_url = item.base_url or (None if own is None else own.settings.base_url)
     made = attrs.evolve(
         item,

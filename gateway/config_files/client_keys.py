@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 import attrs
 
 from configfile.document import Path
-from gateway.config.client_access import AccessNames, build_client_rights
 from gateway.config.clients import AcceptedKey, ClientKey, KeySource
 from gateway.config.findings import Findings
 from gateway.config.listening import Listener
+from gateway.config_files.client_access import AccessNames, build_client_rights
 
 
 def build_client_keys(
