@@ -98,7 +98,7 @@ def build_plan(options: Mapping[str, Any]) -> LoadPlan:
     plan = LoadPlan(targets=targets, api=api, model=model, **values)
     if plan.requests is not None:
         bodies = _read_option("requests", plan, FileBodies)
-        say(sentence(f"{plan.requests}: {len(bodies):,} bodies of {plan.api}"))
+        say(sentence(f"{plan.requests}: {len(bodies):,} {'body' if len(bodies) == 1 else 'bodies'} of {plan.api}"))
     return plan
 
 
