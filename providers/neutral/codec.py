@@ -319,13 +319,15 @@ def complete_usage(usage: Usage | None, input: int, characters: int, *, trusts_z
     model wrote. If it wrote any, a count of 0 is no count: some servers report it (envoyproxy/ai-gateway#1631). With
     ``trusts_zeros``, a provider's report of 0 for both counts stays.
     """
-    known = Usage() if usage is None else usage
-    output = known.output or -(-characters // _CHARACTERS_PER_TOKEN)
-    counts_input = known.prompt or known.estimated
-    is_complete = counts_input if known.output else trusts_zeros and not counts_input
-    if usage is not None and (is_complete or not output):
+    written = -(-characters // _CHARACTERS_PER_TOKEN)
+    if usage is None:
+        return Usage(input=input, output=written, estimated=True)
+    output = usage.output or written
+    counts_input = usage.prompt or usage.estimated
+    is_complete = counts_input if usage.output else trusts_zeros and not counts_input
+    if is_complete or not output:
         return usage
-    return attrs.evolve(known, input=known.input if known.prompt else input, output=output, estimated=True)
+    return attrs.evolve(usage, input=usage.input if usage.prompt else input, output=output, estimated=True)
 
 
 def corrected_reason(reason: Reason, called: bool) -> Reason:
