@@ -38,6 +38,7 @@ class Handoff(Generic[T]):
         self._sender, self._receiver = trio.open_memory_channel(capacity)  # a call with types takes twice as long
         self._consumer = ConsumerState.BUSY
         self._take: Callable[[T], bool] = _decline
+        self._is_closed = False
 
     # The producer's side
 
@@ -68,7 +69,7 @@ class Handoff(Generic[T]):
 
     def close(self) -> None:
         """End the channel; the consumer still receives queued items. Closing twice is harmless."""
-        self._consumer = ConsumerState.BUSY
+        self._consumer, self._is_closed = ConsumerState.BUSY, True
         self._sender.close()
 
     def __enter__(self) -> Self:
@@ -106,6 +107,11 @@ class Handoff(Generic[T]):
             return self._receiver.receive_nowait()
         except (trio.WouldBlock, trio.EndOfChannel):
             return None
+
+    @property
+    def has_ended(self) -> bool:
+        """True after ``close`` when every item has been received."""
+        return self._is_closed and self.is_empty
 
     @property
     def is_empty(self) -> bool:

@@ -176,6 +176,8 @@ class StreamBody(ResponseBody):
     async def _wait(self) -> Actions:
         """Wait for the pump, or until the delivery's deadline."""
         delivery = self._delivery
+        if self._chunks.has_ended:
+            return delivery.upstream_ended()
         # Without a writer nothing can be written directly; queued chunks are at least sent together.
         take = None if self._write_now is _return_false else self.try_write_through
         with trio.CancelScope(deadline=delivery.deadline) as waiting:
