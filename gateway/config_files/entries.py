@@ -10,12 +10,11 @@ import attrs
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, nearest, one_of
-from gateway.config.attempts import CircuitSettings, Retries, changed_circuit
+from gateway.config.attempts import Retries, changed_circuit
 from gateway.config.endpoints import build_endpoints
 from gateway.config.findings import Findings
 from gateway.config.model_entry import Keeper, ModelEntry
 from gateway.config.names import Names
-from gateway.config.own_providers import OwnProvider, id_of
 from gateway.config.parts import with_completed_parts
 from gateway.config.price_table import build_price
 from gateway.config.settings import Config
@@ -28,12 +27,12 @@ from gateway.config.sign_ins import (
     usual_sign_in,
 )
 from gateway.config_files.allowance_checks import build_budgets, build_ratelimits
+from gateway.config_files.providers import OwnProvider, id_of
 from gateway.http.passing import reason_never
 from providers.auth.signer import SignInName
 from providers.catalog import providers as catalog
 from providers.catalog.provider import Provider, Speaks, api_path, is_messages_url
 from streams.events import APIS, Api
-from streams.timeouts import Timeouts
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE_NAME = re.compile(
@@ -68,29 +67,19 @@ class Entries:
         return nearest(name, (*others, *(word for entry in self.all_entries for word in (entry.name, entry.model))))
 
 
-@attrs.frozen(repr=False)
-class EntryDefaults:
-    """The root's settings that apply to entries without their own."""
-
-    timeouts: Timeouts
-    retries: Retries | None
-    circuit: CircuitSettings
-    providers: Mapping[str, OwnProvider] = attrs.field(factory=dict)
-
-
 _STATEFUL: Final[tuple[Api, ...]] = ("responses", "interactions")
 """The APIs whose providers may store turns."""
 
 
-def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -> Entries:
-    """Return the entries of a file, and report errors in them."""
+def build_entries(config: Config, providers: Mapping[str, OwnProvider], findings: Findings) -> Entries:
+    """Return the entries of a file, and report errors in them. ``config`` has the final defaults of entries."""
     key, items = _listed_entries(config, findings)
     entries: dict[str, ModelEntry] = {}
     paths: dict[str, Path] = {}
     invalid: list[ModelEntry] = []
     default_names: dict[str, str] = {}
     for path, item in findings.present_items(items, (key,), "add `model`"):
-        entry = _build_entry(item, path, config, defaults, findings)
+        entry = _build_entry(item, path, config, providers, findings)
         if entry is None:
             invalid.append(_stand_in(item.written, item.name))
             continue
@@ -132,7 +121,7 @@ def _listed_entries(config: Config, findings: Findings) -> tuple[str, tuple[Mode
 
 
 def _build_entry(
-    item: ModelEntry, path: Path, config: Config, defaults: EntryDefaults, findings: Findings
+    item: ModelEntry, path: Path, config: Config, providers: Mapping[str, OwnProvider], findings: Findings
 ) -> ModelEntry | None:
     """Return the entry of an ``item`` in the file."""
     prefix, slash, model = item.written.partition("/")
@@ -141,7 +130,7 @@ def _build_entry(
             found = f"{describe(item.written)} has no provider" if not slash else describe(item.written)
             findings.wrong((*path, "model"), found, "write <provider>/<model id>, or <provider>/* for all its models")
         return None
-    own = defaults.providers.get(id_of(prefix))
+    own = providers.get(id_of(prefix))
     item = attrs.evolve(item, name=item.name or item.written, model=model)
     item = item if own is None else _with_own_defaults(item, own)
     provider, item = _resolve_provider(item, path, prefix, own, findings)
@@ -166,14 +155,14 @@ def _build_entry(
         sign_in=sign_in,
         speaks=speaks,
         pinned=frozenset(item.speaks),
-        timeouts=findings.laid_over(defaults.timeouts, item.timeouts, (*path, "timeouts")),
+        timeouts=findings.laid_over(config.timeouts, item.timeouts, (*path, "timeouts")),
         state=_resolve_keeper(item, path, speaks, findings),
         retries=None
         if item.retries is None
-        else findings.laid_over(defaults.retries or Retries(), item.retries, (*path, "retries")),
+        else findings.laid_over(config.retries or Retries(), item.retries, (*path, "retries")),
         circuit=None
         if item.circuit is None
-        else changed_circuit(defaults.circuit, item.circuit, (*path, "circuit"), findings),
+        else changed_circuit(config.circuit, item.circuit, (*path, "circuit"), findings),
         endpoints=build_endpoints(item.own_endpoints, provider, base_url, path, findings),
         ratelimits=ratelimits,
         budgets=build_budgets(item.budgets, path, findings),

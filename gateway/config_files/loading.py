@@ -23,10 +23,7 @@ from configfile.wording import Wrong, describe
 from gateway.config.allowances import RateLimits
 from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
 from gateway.config.findings import Findings
-from gateway.config.listening import ActiveListeners, build_listeners
-from gateway.config.own_providers import build_providers, check_used
 from gateway.config.settings import Config, Trust
-from gateway.config.state_storage import build_state_storage, check_counters
 from gateway.config_files.allowance_checks import (
     PRICE_ADVICE,
     build_budgets,
@@ -39,9 +36,12 @@ from gateway.config_files.building import Building, BuildKeys
 from gateway.config_files.client_access import access_names
 from gateway.config_files.client_keys import build_client_keys
 from gateway.config_files.convertible import refuse_convertible
-from gateway.config_files.entries import Entries, EntryDefaults, build_entries
+from gateway.config_files.entries import Entries, build_entries
+from gateway.config_files.listeners import ActiveListeners, build_listeners
+from gateway.config_files.providers import build_providers
 from gateway.config_files.readable_secrets import warn_of_readable_secrets
 from gateway.config_files.routes import build_aliases
+from gateway.config_files.storage import build_state_storage, check_counters
 from gateway.config_files.untrusted_file import check_untrusted
 from gateway.features.known import features, features_of, import_early_features, other_feature
 from gateway.features.order import EFFECTIVE
@@ -260,14 +260,16 @@ def _build_config(
     if config.version is None and ("version",) not in findings.faulty:
         findings.wrong(("version",), "missing", "start the file with `version: v0.4.0`")
     common = build_listeners(config.listeners, findings)
-    timeouts = _build_timeouts(config, common, findings)
-    retries = build_retries(config.retries, common.max_retries, findings)
-    circuit = changed_circuit(CircuitSettings(), config.circuit, ("circuit",), findings)
-    providers = build_providers(config.providers, findings)
-    entries = build_entries(config, EntryDefaults(timeouts, retries, circuit, providers), findings)
-    check_used(providers, frozenset(entry.provider.id for entry in entries.made), findings)
-    aliases = build_aliases(config, retries, entries, findings)
+    config = attrs.evolve(
+        config,
+        timeouts=_build_timeouts(config, common, findings),
+        retries=build_retries(config.retries, common.max_retries, findings),
+        circuit=changed_circuit(CircuitSettings(), config.circuit, ("circuit",), findings),
+    )
+    entries = build_entries(config, build_providers(config.providers, findings), findings)
+    aliases = build_aliases(config, entries, findings)
     names = access_names(config, entries, findings)
+    rates = config.written_ratelimits if isinstance(config.written_ratelimits, RateLimits) else RateLimits()
     made = attrs.evolve(
         config,
         listeners=common.listeners,
@@ -276,23 +278,16 @@ def _build_config(
         entries=entries.made,
         aliases=aliases.single,
         routes=aliases.routes,
-        retries=retries,
-        circuit=circuit,
-        timeouts=timeouts,
         client_keys=build_client_keys(config.client_keys, config.listeners, names, findings),
         client_groups=tuple(names.groups.values()),
         state_storage=build_state_storage(config.state_storage, config, findings),
         signing_key=tuple(key for key in config.signing_key if isinstance(key, bytes)),
         stored_secrets=tuple(dict.fromkeys(secret for _, secret in stored)),
-    )
-    _check_public_url(config.public_url, findings)
-    rates = config.written_ratelimits if isinstance(config.written_ratelimits, RateLimits) else RateLimits()
-    made = attrs.evolve(
-        made,
         ratelimits=build_ratelimits(rates, ("ratelimits",), findings),
         header_limits=build_header_limits(config.written_ratelimits, config.model_aliases, entries.names, findings),
         budgets=build_budgets(config.budgets, (), findings),
     )
+    _check_public_url(config.public_url, findings)
     check_counters(config.counters, findings)
     made = _build_features(made, Building(findings, entries, names, stored))
     check_opening_spend(made, findings)

@@ -46,8 +46,8 @@ _Groups: TypeAlias = tuple[tuple[_TargetItem, ...], ...]
 _NO_NAME: Final = ("the name is empty", "write the name that clients request")
 
 
-def build_aliases(config: Config, retries: Retries | None, entries: Entries, findings: Findings) -> Aliases:
-    """Return the aliases and routes of a file; ``retries`` are the root's."""
+def build_aliases(config: Config, entries: Entries, findings: Findings) -> Aliases:
+    """Return the aliases and routes of a file, whose ``config.retries`` are final."""
     targets = _Targets(config.model_aliases, entries, findings)
     made = Aliases()
     for name, item in config.model_aliases.items():
@@ -66,7 +66,7 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
                 findings.wrong(path, "neither target nor targets is set", "set `target` to a model")
         elif item.target is None or item != Route(item.target) or "*" in name:
             if groups := targets.valid_groups(tuple(_item_groups(name, item, findings)), (*path, "targets")):
-                made.routes[name] = _build_route(name, item, groups, retries, config, findings)
+                made.routes[name] = _build_route(name, item, groups, config, findings)
                 _check_vectors(targets.found_targets(groups), findings)
         elif targets.entry_and_model(_TargetItem((*path, "target"), RouteTarget(item.target))) is not None:
             made.single[name] = item.target
@@ -161,12 +161,10 @@ def _targets_only(groups: _Groups) -> tuple[tuple[RouteTarget, ...], ...]:
     return tuple(tuple(place.target for place in group) for group in groups)
 
 
-def _build_route(
-    name: str, item: Route, groups: _Groups, retries: Retries | None, config: Config, findings: Findings
-) -> Route:
+def _build_route(name: str, item: Route, groups: _Groups, config: Config, findings: Findings) -> Route:
     own = item.retries
     if own is not None:
-        own = findings.laid_over(retries or Retries(), own, ("model_aliases", name, "retries"))
+        own = findings.laid_over(config.retries or Retries(), own, ("model_aliases", name, "retries"))
     made = attrs.evolve(item, name=name, target=None, groups=_targets_only(groups), retries=own)
     return with_completed_parts(made, ("model_aliases", name), config, findings)
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from configfile.document import Path, spell
 from configfile.variables import Use, Variables
 from gateway.config.findings import Findings
-from gateway.config.own_providers import id_of
 from gateway.config.sign_ins import MODULES, is_of_vendor
+from gateway.config_files.providers import id_of
 from gateway.features.known import imported_features
 from gateway.http.urls import is_loopback
 from gateway.named_imports import import_named

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 from configfile.expanded import Unresolved
 from configfile.keys import part_of, with_part
 from gateway.config.settings import Config
-from gateway.config.state_storage import check_place
 from gateway.config_files.building import Building
+from gateway.config_files.storage import check_place
 from gateway.features.answer_cache.feature import caches
 from gateway.features.answer_cache.settings import AnswerCacheKeys, AnswerCacheSettings
 from gateway.http.urls import crosses_in_clear
