@@ -78,7 +78,8 @@ def _load_certificate(files: TlsFiles) -> None:
 
 def _load_key(context: ssl.SSLContext, files: TlsFiles) -> None:
     with _reading("key", files.key or files.certificate, _NO_KEY):
-        context.load_cert_chain(files.certificate, files.key or files.certificate, _no_passphrase)
+        # OpenSSL would ask for a passphrase on the terminal
+        context.load_cert_chain(files.certificate, files.key or files.certificate, lambda: "")
 
 
 def _load_client_ca(context: ssl.SSLContext, files: TlsFiles) -> None:
@@ -105,11 +106,6 @@ def _reading(name: str, path: Path, unusable: str) -> Iterator[None]:
 _NO_CERTIFICATE: Final = "no readable PEM certificate: the file must contain -----BEGIN CERTIFICATE-----"
 _NO_KEY: Final = "no readable PEM key: the file must contain -----BEGIN PRIVATE KEY-----, without a passphrase"
 _MISMATCH: Final = "the key does not belong to the certificate: give the certificate's key"
-
-
-def _no_passphrase() -> str:
-    """Return an empty passphrase, so that OpenSSL does not ask on the terminal."""
-    return ""
 
 
 class ListenerTls:
