@@ -276,9 +276,11 @@ KERNEL: Final = [
     "access",
     "logs",
     "config",
+    "config_files",
     "endpoints",
     "seams",
 ]
+"""The kernel, and ``config_files``, which reads its configuration. They name no feature."""
 GENERAL_WORDS: Final = [
     "admin",
     "cache",
