@@ -171,13 +171,17 @@ class BudgetAllowance:
         return self._current
 
     def _slice_counter(self, number: int, seconds: float) -> SumCounter:
-        if self._current is None or self._slice != number:
+        before = self._current
+        if before is None or self._slice != number:
             length = f"{seconds:g}s" if float(f"{seconds:g}") == seconds else f"{seconds!r}s"
-            earlier = tuple(counter_key(self._name(f"{length} {number - i}")) for i in range(1, SLICES + 1))
+            if before is not None and self._slice == number - 1:  # a start needs all slices of thousands of budgets
+                earlier = (before.key, *before.earlier[:-1])
+            else:
+                earlier = tuple(counter_key(self._name(f"{length} {number - i}")) for i in range(1, SLICES + 1))
             until = slice_end(number, seconds) + seconds + _LATE
-            self._current = self._counter(f"{length} {number}", until, earlier)
+            self._current = before = self._counter(f"{length} {number}", until, earlier)
             self._slice = number
-        return self._current
+        return before
 
     def _counter(
         self, period: str, until: float, earlier: tuple[bytes, ...] = (), chosen_by: str | None = None

@@ -83,7 +83,8 @@ class _LedgerSeeds:
         for part in parts:
             for budget, sums in _sums_of(part.budget, by_period[part.period]):
                 before = opening_amount(part, opening, now)
-                await self._raise_counter(budget, part.at, None, total(sums), before)
+                found_sum = sums[0] if len(sums) == 1 else total(sums)
+                await self._raise_counter(budget, part.at, None, found_sum, before)
 
     def _by_holder(self, sums: Sequence[LedgerSum]) -> Mapping[str | None, list[LedgerSum]]:
         """Group ``sums`` by holder; a wildcard entry has one sum for each of its models."""

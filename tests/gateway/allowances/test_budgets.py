@@ -47,6 +47,13 @@ def test_a_request_belongs_to_the_period_in_which_it_began():
     assert one.counter(NOON, None) == today  # one that began before midnight, and reserves once more after it
 
 
+def test_the_counter_of_a_slice_depends_on_no_earlier_request():
+    """In any order, the counters are those of a process that has just started."""
+    one = budget("20 usd/30d")
+    for days in (0, 1, 2, 3, 1, 2, 40, 41, 39):
+        assert one.counter(NOON + days * DAY, None) == counter("20 usd/30d", NOON + days * DAY), days
+
+
 def test_a_raised_budget_keeps_its_usage():
     assert counter("20 usd/day").key == counter("30 usd/day").key
     assert counter("30 usd/day").most == 30 * USD
