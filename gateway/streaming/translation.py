@@ -75,7 +75,7 @@ class Translation:
         self._max_characters = math.inf if max_characters is None else max_characters
         self._names = names
         self._splitter = self.source.splitter(event_limit)
-        self._parse = self.source.parse
+        self._parse, self._parse_usual = self.source.parse, self.source.parse_usual
         self._words = source.wire.words
         self._reader = source.reader(content_limit)
         self.progress = StreamProgress(self._reader.unsent_usage, self._reader.has_finished, free_text)
@@ -106,7 +106,7 @@ class Translation:
         return keep_alive(self._client, self.progress)
 
     def _take(self, raw: bytes) -> bytes:
-        if (parsed := self._parse(raw)) is not None:
+        if (parsed := self._parse_usual(raw) or self._parse(raw)) is not None:
             name, data = parsed
             return self._translate(raw, name, data)
         if raw.startswith(b":"):
@@ -146,12 +146,13 @@ class Translation:
     def _write(self, event: Event) -> bytes:
         if self.progress.over:
             return b""
-        if isinstance(event, AnswerEnd):
-            event = self.progress.end_failure(event) or event
-        if isinstance(event, ErrorInfo):
-            event = self._map_error(event)
-        try:
+        if type(event) is not TextDelta:  # by far the most frequent event
+            if isinstance(event, AnswerEnd):
+                event = self.progress.end_failure(event) or event
+            if isinstance(event, ErrorInfo):
+                event = self._map_error(event)
             event = restore_name(event, self._names) if self._names else event
+        try:
             data = self._writer.send(event)
         except GatewayError as error:
             return self._write(error.info)

@@ -101,7 +101,7 @@ class ConverseWriter(BlockWriter):
         self._reasoning: ReasoningState | None = None
 
     def send(self, event: Event) -> bytes:
-        if self._has_content and isinstance(event, TextDelta) and event.block == self.order.open:
+        if self._has_content and type(event) is TextDelta and event.block == self.order.open:
             self.characters += len(event.text)
             return self._write_delta({"text": event.text})
         return self.send_any(event)

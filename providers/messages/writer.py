@@ -71,7 +71,7 @@ class MessagesWriter(BlockWriter):
         self._notes = left_out_notes(reply)
 
     def send(self, event: Event) -> bytes:
-        if isinstance(event, TextDelta) and self._open is not None and event.block == self.order.open:
+        if type(event) is TextDelta and self._open is not None and event.block == self.order.open:
             self.characters += len(event.text)
             return self._open.prefix + sse.dump(event.text) + _END_OF_DELTA
         return self.send_any(event)

@@ -200,8 +200,8 @@ CHAT = "/v1/chat/completions"
     ("path", "steps", "calls"),
     [
         (CHAT, (), 124),
-        ("/v1/messages", (), 136),
-        ("/v1/responses", (), 138),
+        ("/v1/messages", (), 133),
+        ("/v1/responses", (), 134),
         *rows_of(
             "steps",
             (CHAT, ON_REQUESTS, 124),
