@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from providers.chat.reading import Calls, parse_fragment
-from providers.neutral.bounds import ANSWER, PLACE, AnswerBudgets, AnswerTooLarge
+from providers.neutral.bounds import PLACE, PLACES, AnswerTooLarge, Budget
 from providers.neutral.values import bounded_objects, load
 
 
@@ -24,7 +24,7 @@ class CallRepair:
     def __init__(self) -> None:
         self.faults: dict[str, None] = {}
         self._calls: dict[Any, Calls] = {}  # by choice
-        self._places = AnswerBudgets(ANSWER).places
+        self._places = Budget(PLACES)
         self._nameless: dict[tuple[int, int], dict[str, Any]] = {}  # fragments before the name, by choice and call
 
     def __call__(self, data: bytes) -> bytes:
