@@ -10,7 +10,7 @@
   has the demo's configuration.
 - ``request_story``: ``log``, the story of one request.
 - ``own_gateways``: ``status``, ``reload``, ``stop`` and ``logs``, by the ``registry`` of the user's gateways.
-- ``users_environment`` has the user's variables for all commands.
+- ``users_environment`` has the user's variables for all commands; ``dotenv`` advises on those of other programs.
 - ``explaining``: ``explain``; ``client_names`` finds clients by name.
 - ``storage_changes``: the parts of the commands that change the state storage.
 - ``connect``: ``running_gateways`` locates the gateway, ``background`` starts it, ``payers`` states who pays,

@@ -11,6 +11,7 @@ from configfile.document import ConfigError, Mistake, sentence
 from configfile.document import Path as KeyPath
 from configfile.expanded import Unresolved
 from configfile.keys import keys_of
+from gateway.commands.dotenv import with_advice
 from gateway.commands.judging import judge_features
 from gateway.commands.terminal import count_text, say, wrap_sentences
 from gateway.config.model_entry import ModelEntry
@@ -54,7 +55,7 @@ def load_or_explain(
             return cast("Config", import_named(f"{_STORES}:load_with_stores")(loaded, file, trust, within))
         return loaded
     except ConfigError as error:
-        say(str(error))
+        say(with_advice(str(error)))
         return None
 
 
@@ -81,11 +82,11 @@ def load_to_serve(config: Path | None, *, may_be_exposed: bool) -> Config | None
         file, trust = _find_file(config)
         found = examine(file, os.environ, trust=trust)
     except ConfigError as error:
-        say(str(error))
+        say(with_advice(str(error)))
         return None
     mistakes, _ = _judge(found, may_be_exposed=may_be_exposed, loads_steps="if there are mistakes")
     if mistakes:
-        say(str(ConfigError(mistakes)))
+        say(with_advice(str(ConfigError(mistakes))))
         return None
     return found.config
 
@@ -109,7 +110,7 @@ def check(
         file, trust = _find_file(path)
         found = examine(file, None if no_env else os.environ, trust=trust)
     except ConfigError as error:
-        say(str(error))
+        say(with_advice(str(error)))
         return 1
     config = found.config
     mistakes, remarks = _judge(
@@ -117,7 +118,7 @@ def check(
     )
     ineffective = config.ineffective if strict else ()
     if mistakes:
-        say(str(ConfigError(mistakes)))
+        say(with_advice(str(ConfigError(mistakes))))
     if ineffective:
         say(ConfigError(ineffective).list_mistakes("settings without effect"))
     if mistakes or ineffective:

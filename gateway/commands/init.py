@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from configfile.document import ConfigError
+from gateway.commands.dotenv import advise_loading, names_in_dotenv
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.plans import PersonalPlan, plans_here
 from gateway.commands.terminal import count_text, say, wrap_sentences
@@ -197,7 +198,11 @@ def _print_summary(path: Path, usable: Sequence[Provider], here: Local | None, p
             "an example: there is no key of a provider in the environment, and no Ollama with a model on this machine. "
             "Edit model_providers; or set a key, such as OPENAI_API_KEY, and run trigate init --force"
         )
-    for line in wrap_sentences([f"wrote {path} with {says}"]):
+    sentences = [f"wrote {path} with {says}"]
+    in_file = dict.fromkeys(names_in_dotenv().difference(os.environ), "any")
+    if unset := [str(row.key_env) for row in providers_with_keys(in_file)]:
+        sentences.append(advise_loading(unset, ", then trigate init --force"))
+    for line in wrap_sentences(sentences):
         click.echo(line)
     try:
         load(path, os.environ)

@@ -9,7 +9,7 @@ import attrs
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
-from configfile.wording import describe, nearest, one_of
+from configfile.wording import describe, is_misspelling, nearest, one_of
 from gateway.config.attempts import Retries, changed_circuit
 from gateway.config.endpoints import build_endpoints
 from gateway.config.findings import Findings
@@ -140,6 +140,7 @@ def _build_entry(
     if item.default and model == "*":
         findings.wrong((*path, "default"), f"{item.written} is not a single model", "a wildcard cannot be the default")
     _warn_of_stars(item, findings)
+    _warn_of_misspelling(item, findings)
     _check_headers(item, path, findings)
     speaks = _resolve_apis(item, path, findings)
     _check_probe(item, path, findings)
@@ -341,6 +342,31 @@ def _warn_of_stars(item: ModelEntry, findings: Findings) -> None:
         findings.warn(
             f"{item.name}: this name is not a pattern, so clients must request {name}; write a name without *"
         )
+
+
+def _warn_of_misspelling(item: ModelEntry, findings: Findings) -> None:
+    """Warn of a model that is probably a misspelled one of the catalogue, at the maker's own address."""
+    models = item.provider.models if item.base_url is None and item.model != "*" else ()
+    if models and item.model not in models and (near := _same_but_for_a_typo(item.model, models)) is not None:
+        findings.warn(f"{item.written}: trigate knows no model {item.model}: did you mean {near}?")
+
+
+def _same_but_for_a_typo(model: str, models: Iterable[str]) -> str | None:
+    """Return the one of ``models`` that differs in one word, by a typing error. Another number is another version."""
+    words = _WORDS.split(model)
+    for other in models:
+        others = _WORDS.split(other)
+        pairs = [pair for pair in zip(words, others, strict=False) if pair[0] != pair[1]]
+        if len(words) != len(others) or len(pairs) != 1:
+            continue
+        word, right = pairs[0]
+        is_word = right.isalpha() and word.isalpha() and len(right) > 2
+        if is_word and is_misspelling(word, right):
+            return other
+    return None
+
+
+_WORDS: Final = re.compile(r"([-./:@])")
 
 
 def _warn_of_credentials(item: ModelEntry, sign_in: SignIn | None, findings: Findings) -> None:

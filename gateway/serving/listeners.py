@@ -59,7 +59,7 @@ class BindFailed(OSError):
 
 
 _ADVICE: Final = {
-    errno.EADDRINUSE: "another process is listening there: stop it, or choose another port",
+    errno.EADDRINUSE: "another process is listening there{owner}: stop it, or choose another port",
     errno.EACCES: "ports below 1024 need privileges: choose a higher port",
     errno.EADDRNOTAVAIL: "this machine does not have that address: use one of its addresses, or 0.0.0.0 for all",
 }
@@ -84,9 +84,35 @@ def bind(host: str, port: int, *, write_timeout: float = WRITE_TIMEOUT) -> socke
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        advice = _ADVICE.get(error.errno or 0, "choose another address")
+        advice = _ADVICE.get(error.errno or 0, "choose another address").format(owner=_owner_of(port))
         raise BindFailed(f"cannot listen on {where}: {error.strerror}: {advice}") from error
     return sock
+
+
+def _owner_of(port: int) -> str:
+    """Return the process that listens on a TCP port, in parentheses; "" if only another user knows it."""
+    sockets = {
+        f"socket:[{fields[9]}]"
+        for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+        for fields in map(str.split, _read_or_empty(path).splitlines()[1:])
+        if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port
+    }
+    for folder in Path("/proc").glob("[0-9]*/fd") if sockets else ():
+        with contextlib.suppress(OSError):  # another user's process, or one that has just ended
+            if any(os.readlink(one) in sockets for one in folder.iterdir()):
+                return f" ({_read_or_empty(folder.parent / 'comm').strip()}, process {folder.parent.name})"
+    return ""
+
+
+_LISTENING: Final = "0A"
+"""The state in Linux's ``/proc/net/tcp``."""
+
+
+def _read_or_empty(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def bind_unix(path: Path, mode: int) -> socket.socket:

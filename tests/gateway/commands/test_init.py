@@ -61,6 +61,21 @@ def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row):
     assert Router(config).resolve(f"{row.id}/anything", "chat").model == "anything"
 
 
+def test_keys_in_a_file_for_other_programs_come_with_the_command_that_loads_them(tmp_path):
+    """A project's folder often has ``.env``, which no command of the gateway reads."""
+    (tmp_path / ".env").write_text(
+        '# keys\nOPENAI_API_KEY="sk-0123"\nexport  ANTHROPIC_API_KEY=sk-4567 # mine\nGROQ_API_KEY=\n'
+    )
+    one = {"HOME": str(tmp_path), "ANTHROPIC_API_KEY": "sk-4567"}
+    found = invoke("init", cwd=tmp_path, env=one)
+    command = "`set -a; . ./.env; set +a`"
+    assert f"the file .env has OPENAI_API_KEY: run {command}, then trigate init --force\n" in found.stdout
+    assert "sk-" not in found.stdout + found.stderr
+    invoke("init", "--force", cwd=tmp_path, env={**one, "OPENAI_API_KEY": "k"})
+    found = invoke("check", cwd=tmp_path, env=one)
+    assert found.stderr.endswith(f"\nthe file .env has OPENAI_API_KEY: run {command}.\n")
+
+
 @needs_feature("kept_ledger")
 def test_the_comments_are_good_settings_too(tmp_path):
     """The settings that the file has as comments load once they are uncommented."""

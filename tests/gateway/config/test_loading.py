@@ -564,6 +564,21 @@ def test_a_provider_that_keeps_responses_is_left_to_it(entry, ours):
             ({"model": f"{name}/m", "base_url": "http://h"}, None)
             for name in ("my-openai", "openai-eu", "compatible", "corp", "llm", "litellm_proxy", "llamafile")
         ),
+        *(
+            ({"model": f"{provider}/{model}"}, f"trigate knows no model {model}: did you mean {near}?")
+            for provider, model, near in (
+                ("openai", "gpt-4o-mni", "gpt-4o-mini"), ("openai", "gtp-4o", "gpt-4o"),
+                ("anthropic", "claude-sonet-4-5", "claude-sonnet-4-5"), ("anthropic", "cluade-opus-5", "claude-opus-5"),
+            )
+        ),
+        *(
+            ({"model": model}, None)
+            for model in (
+                "openai/gpt-5.9", "openai/gpt-4.1-turbo", "anthropic/claude-sonnet-4-5-20250929", "openai/*",
+                "groq/gpt-4o-mni",
+            )
+        ),
+        ({"model": "openai/gpt-4o-mni", "base_url": "http://127.0.0.1:1/v1"}, None),  # it may have any id there
     ],
 )  # fmt: skip
 def test_a_doubtful_entry_loads_with_a_warning(entry, warning):

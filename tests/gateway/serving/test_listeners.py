@@ -1,6 +1,7 @@
 """Listening sockets."""
 
 import errno
+import os
 import socket
 
 import pytest
@@ -13,7 +14,8 @@ from tests.support.asgi_app import Client, eventually, serving
 def test_a_taken_port_is_reported():
     with bind("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
-        with pytest.raises(BindFailed, match=rf"cannot listen on 127\.0\.0\.1:{port}.*another process is"):
+        owner = rf"another process is listening there \(.+, process {os.getpid()}\)"
+        with pytest.raises(BindFailed, match=rf"cannot listen on 127\.0\.0\.1:{port}.*{owner}"):
             bind("127.0.0.1", port)
 
 
