@@ -23,6 +23,26 @@ def read_file(path: str | Path) -> bytes:
         return file.read()
 
 
+def replace_file(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file completely, or not at all: on a full disk, it keeps its content. Raises ``OSError``.
+
+    A new file gets ``mode`` without the bits of the umask."""
+    path = path.resolve()  # keeps symbolic links
+    if path.exists() and not path.is_file():  # a pipe or a terminal
+        path.write_bytes(content)
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags | os.O_EXCL, mode)) as file:
+            file.write(content)
+        if path.exists():
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def _open(path: str, flags: int) -> int:
     descriptor = os.open(path, flags | os.O_NONBLOCK)  # otherwise a pipe without a writer would block
     kind = os.fstat(descriptor).st_mode

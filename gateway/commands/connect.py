@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -16,7 +15,7 @@ import attrs
 import click
 
 from configfile.document import sentence
-from configfile.users_files import read_file
+from configfile.users_files import read_file, replace_file
 from gateway import OPEN_KEY
 from gateway.commands import undoing
 from gateway.commands.background import require_gateway
@@ -342,20 +341,9 @@ def _write_with_backup(path: Path, shown: str, there: bool, text: str, secret: b
 
 
 def _replace_file(path: Path, shown: str, text: str, secret: bool) -> None:
-    """Replace the file's text atomically."""
+    """Write or replace the file as a whole."""
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner only
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-                stream.write(text)
-            if path.exists():
-                shutil.copymode(path, temporary)
-            elif not secret:
-                Path(temporary).chmod(0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_file(path, text.encode(), 0o600 if secret else 0o644)
     except OSError as error:
         raise ConnectFailed(f"cannot write {shown}: {(error.strerror or 'unwritable').lower()}") from None
 

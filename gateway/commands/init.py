@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from configfile.document import ConfigError
+from configfile.users_files import replace_file
 from gateway.commands.dotenv import advise_loading, names_in_dotenv
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.plans import PersonalPlan, plans_here
@@ -160,7 +161,7 @@ def run(file: Path | None, force: bool) -> int:
     try:
         if path == users_file(os.environ):
             path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        replace_file(path, data)
     except OSError as error:
         say(f"cannot write {path}: {(error.strerror or 'unwritable').lower()}")
         return 1

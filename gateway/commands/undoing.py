@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
+from configfile.users_files import replace_file
 from gateway.commands.client import Format
 from gateway.commands.edits import paths_of, revert, values_at
 from gateway.commands.notation import MISSING, Settings
@@ -150,5 +151,4 @@ def save_note(path: Path, written: WrittenFile | None) -> None:
     file = notes_path()
     file.parent.mkdir(parents=True, exist_ok=True)
     text = msgspec.json.format(msgspec.json.encode(kept, enc_hook=str), indent=1)
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-        stream.write(text + b"\n")
+    replace_file(file, text + b"\n", 0o600)

@@ -1,6 +1,7 @@
 """``trigate init``: the file that it writes is valid, has no key, and replaces no other file."""
 
 import json
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -225,6 +226,20 @@ def test_a_silent_ollama_does_not_delay_init():
 @each_row("host", ["ollama.example", "http://10.0.0.1:11434", "https://localhost", "a:b", "ftp://localhost"])
 def test_init_queries_no_other_machine(host):
     assert query_local_ollama({"OLLAMA_HOST": host}) is None
+
+
+def test_a_full_disk_leaves_the_former_file_or_none(tmp_path):
+    (tmp_path / "trigate.yaml").write_text("mine")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, before[1]))
+    try:
+        found = [invoke("init", name, "--force", cwd=tmp_path) for name in ("trigate.yaml", "new.yaml")]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [(one.returncode, one.stderr) for one in found] == [
+        (1, f"cannot write {name}: file too large\n") for name in ("trigate.yaml", "new.yaml")
+    ]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"trigate.yaml": "mine"}
 
 
 def test_an_existing_file_is_overwritten_only_with_force(tmp_path):
