@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,6 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from configfile.users_files import replace_file
 from gateway.commands.fetching import FetchError, post_form
 from gateway.http.urls import is_loopback
 
@@ -155,7 +155,10 @@ class SessionFile:
     def _write(self, content: Mapping[str, Any]) -> None:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_file(self._path, json.dumps(content, indent=2).encode(), 0o600)
+            handle, name = tempfile.mkstemp(dir=self._folder, prefix=FILE)  # only the user can read it
+            with os.fdopen(handle, "w") as file:
+                json.dump(content, file, indent=2)
+            Path(name).replace(self._path)
         except OSError as error:
             raise SessionFailed(f"cannot write {self._path}: {(error.strerror or '').lower()}") from None
 

@@ -289,14 +289,15 @@ def part_events(answer: UnfinishedAnswer, part: Mapping[str, Any]) -> list[Event
     signature = part.get("thoughtSignature")
     signature = signature if isinstance(signature, str) else ""
     text = part.get("text")
-    has_call = isinstance(part.get("functionCall"), dict)
+    text = text if isinstance(text, str) else None
+    has_call = "functionCall" in part and isinstance(part["functionCall"], dict)
     events: list[Event] = []
-    if isinstance(text, str) and (text or not has_call):
+    if text is not None and (text or not has_call):
         text_kind = _thought_events if part.get("thought") is True else _text_events
         events = text_kind(answer, text, "" if has_call else signature)
     if has_call:  # next to a text, often an empty one, in some servers' answers (trpc-group/trpc-agent-go#1089)
         return [*events, *call_events(answer, part, signature)]
-    if isinstance(text, str) or "functionCall" in part:
+    if text is not None or "functionCall" in part:
         return events
     kind = next((name for name in part if name not in _DESCRIPTIVE), None)
     if kind is not None:

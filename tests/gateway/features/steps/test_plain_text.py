@@ -183,7 +183,7 @@ def test_values_return_to_the_client_however_their_placeholders_arrive(api, piec
     assert "".join(found.texts) == text.replace(placeholder, "bob@corp.example")
 
 
-BUDGET: Final = {"chat": 61, "messages": 67, "responses": 71, "gemini": 112, "converse": 91, "interactions": 106}
+BUDGET: Final = {"chat": 61, "messages": 67, "responses": 71, "gemini": 114, "converse": 93, "interactions": 106}
 """Calls for an event that arrives alone, by API, without those of the client's lane."""
 
 
@@ -197,4 +197,4 @@ def test_a_single_event_takes_few_calls_for_any_number_of_steps(steps, api, acti
 
     one, four = cost(steps[action][:1]), cost(steps[action])
     assert four < one + 5, f"{four:.0f} calls with four steps, {one:.0f} with one"
-    assert four <= BUDGET[api] * 1.05, f"{four:.0f} calls, and the budget is {BUDGET[api]}"
+    assert four <= BUDGET[api] * 1.05, f"{four:.3f} calls, and the budget is {BUDGET[api]}"
