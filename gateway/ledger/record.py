@@ -256,6 +256,9 @@ class Record:
         # A failure before the shutdown keeps its own reason; "overloaded" is the shutdown's.
         if self.shut_down and not self.bill.is_complete and (self.error is None or self.error.kind == "overloaded"):
             return "shutdown"
+        # Before anything was sent, also of a complete response, or of a refusal.
+        if self.status is None and self.error is None and disconnected:
+            return "client_disconnected"
         if self.notes:
             for note in self.notes.values():
                 if note.is_refusal(self.error):
@@ -265,8 +268,6 @@ class Record:
             shared = any(one.shares_attempts for one in self.notes.values())
             has_failed = shared or any(one.reason not in OWN_OUTCOMES for one in self.bill.attempt_records)
             return "upstream_error" if self.attempts or has_failed else "refused"
-        if self.status is None and disconnected:  # before anything was sent, also of a complete response
-            return "client_disconnected"
         if self.bill.is_complete:  # failures of some endpoints pass unchanged
             return "complete" if self.status is None or self.status < 400 else "upstream_error"
         # No failure, no complete response, and the client is connected: a task of the gateway crashed.

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 import trio
+import trio.testing
 
 from tests.support.bare_provider import read_request, response
 from tests.support.harness import refusing_port
@@ -55,7 +56,7 @@ class PlayedProvider:
     ``cut early`` after its head; ``stall`` waits there until the gateway closes; ``no answer`` closes without a
     response. A behaviour that ends in `` once`` applies once. ``asked`` counts requests by model, ``open`` the
     connections with a request, ``stalls`` those that wait. With ``names_itself``, each model answers with its name,
-    so that answers differ.
+    so that answers differ. With ``pauses``, each event of a stream waits until all tasks wait.
     """
 
     def __init__(self, port: int) -> None:
@@ -63,6 +64,7 @@ class PlayedProvider:
         self.url = f"http://127.0.0.1:{port}"
         self.acts: dict[str, str] = {}
         self.names_itself = True
+        self.pauses = False
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.open = 0
@@ -70,6 +72,12 @@ class PlayedProvider:
         self.listening = trio.CancelScope()
         self.refuses = trio.Event()
         self.released = trio.Event()
+        self._streams: set[trio.SocketStream] = set()
+
+    def break_connections(self) -> None:
+        """Close all connections, also in the middle of an answer."""
+        for stream in self._streams:
+            stream.socket.close()
 
     def text(self, model: str) -> str:
         """Return the words of ``model``."""
@@ -87,6 +95,7 @@ class PlayedProvider:
         self.bodies.clear()
 
     async def serve(self, stream: trio.SocketStream) -> None:
+        self._streams.add(stream)
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with stream:
                 while request := await read_request(stream):
@@ -96,6 +105,7 @@ class PlayedProvider:
                             return
                     finally:
                         self.open -= 1
+        self._streams.discard(stream)
 
     async def _answer_request(self, stream: trio.SocketStream, path: str, body: bytes) -> bool:
         """Answer a request. Return whether the connection can be reused."""
@@ -143,6 +153,8 @@ class PlayedProvider:
         kind = EVENT_STREAM if api == "converse" else "text/event-stream"
         await stream.send_all(_HEAD % kind.encode())
         for event in events[:kept]:
+            if self.pauses:
+                await trio.testing.wait_all_tasks_blocked()
             await stream.send_all(b"%x\r\n%b\r\n" % (len(event), event))
         if act not in ("cut", "stall", "cut early"):
             await stream.send_all(b"0\r\n\r\n")
