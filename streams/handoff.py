@@ -75,8 +75,10 @@ class Handoff(Generic[T]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the channel. If an exception ends the block, its consumer must wait, and so be cancelled as well."""
         self.close()
+        self._is_closed = kind is None
 
     @property
     def is_blocked(self) -> bool:
@@ -110,7 +112,7 @@ class Handoff(Generic[T]):
 
     @property
     def has_ended(self) -> bool:
-        """True after ``close`` when every item has been received."""
+        """True after ``close`` when every item has been received, unless an exception ended the ``with`` block."""
         return self._is_closed and self.is_empty
 
     @property

@@ -214,6 +214,20 @@ async def test_a_cancelled_send_queues_nothing():
     assert handoff.is_empty
 
 
+async def test_a_handoff_has_ended_only_if_its_producer_ended_well():
+    well, cancelled = Handoff[int](1), Handoff[int](1)
+    with well:
+        await well.send(1)
+        assert not well.has_ended
+    assert not well.has_ended, "an item is left"
+    assert well.receive_nowait() == 1
+    assert well.has_ended
+    with trio.CancelScope() as scope, cancelled:
+        scope.cancel()
+        await cancelled.send(1)
+    assert not cancelled.has_ended, "its consumer would take the cancellation for an end of the items"
+
+
 async def test_an_exception_in_take_is_raised_in_the_producer():
     handoff = Handoff[int](1)
 
