@@ -16,7 +16,7 @@ from gateway.app import create_app
 from gateway.config_files.loading import load
 from gateway.config_reports.warnings import remarks_on
 from gateway.file_search import find_config_file, trust_in
-from gateway.logs.setup import Log
+from gateway.log_output.setup import Log
 from gateway.open_store import open_store
 from gateway.serving.asgi_extensions import AsgiApp, AsgiReceive, AsgiScope, AsgiSend
 

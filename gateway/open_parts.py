@@ -3,6 +3,7 @@
 A part with an argument ``before`` continues the one of an earlier configuration."""
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from gateway.access.shares import Shares, UpstreamShare
@@ -16,6 +17,7 @@ from gateway.counters.open_counters import open_counters
 from gateway.health.health import Health
 from gateway.health.states import SharedStates
 from gateway.ledger.ledger import Ledger
+from gateway.log_output.terminal import Printer
 from gateway.open_store import missing_package
 from gateway.seams.identify import ClientSource
 from gateway.seams.observers import Observation
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
 
 
 def open_ledger(config: Config, readable: bool | None, lifecycle: Lifecycle) -> Ledger:
-    """Return the ledger, whose open exchanges ``lifecycle`` settles at the end."""
-    ledger = Ledger(readable)
+    """Return the ledger, whose open exchanges ``lifecycle`` settles at the end. Its lines are for people if they are
+    ``readable``, by default on a terminal."""
+    is_readable = sys.stderr.isatty() if readable is None else readable
+    ledger = Ledger(Printer.of(sys.stderr).exchange if is_readable else None)
     ledger.observe = Observation()
     ledger.mask.apply_config(config)
     lifecycle.on_flush(ledger.flush)

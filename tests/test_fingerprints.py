@@ -109,7 +109,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
 ROWS = [Row(ours, *row) for ours, rows in TABLE.items() if not is_of_deleted_feature(ours) for row in rows]
 
 SETTINGS = {
-    "gateway/logs/setup.py": {
+    "gateway/log_output/setup.py": {
         # Python's Logging HOWTO ("Optimization") recommends these.
         "logging._srcfile", "logging.logThreads", "logging.logProcesses", "logging.logMultiprocessing",
     },

@@ -68,7 +68,8 @@ ARROWS: Final = {
     "gateway.counters": "config named_imports shared stores",
     "gateway.streaming": "providers.errors providers.neutral",
     "gateway.access": "config http",
-    "gateway.logs": "config http providers.errors providers.neutral",
+    "gateway.logs": "config http",
+    "gateway.log_output": "config logs providers.errors providers.neutral",
     "gateway.open_store": "config named_imports stores",
     "gateway.routing": """
         config http providers.apis providers.auth providers.catalog providers.endpoints providers.errors
@@ -99,7 +100,7 @@ ARROWS: Final = {
         access allowances config conversations exchange http ledger providers.apis providers.interactions
         providers.neutral providers.responses request routing seams serving stores""",
     "gateway.open_parts": """
-        access allowances config counters health ledger open_store seams serving shared upstream""",
+        access allowances config counters health ledger log_output open_store seams serving shared upstream""",
     "gateway.open_service": """
         access balancing config conversations exchange named_imports open_features open_parts routing seams
         serving shared stores upstream""",
@@ -114,11 +115,11 @@ ARROWS: Final = {
     "gateway.app": """
         config endpoints exchange http lifespan open_features open_service providers.apis serving
         stores""",
-    "gateway.asgi": "app config_files config_reports file_search logs open_store serving",
+    "gateway.asgi": "app config_files config_reports file_search log_output open_store serving",
     "gateway.reload": """
         app config config_files config_reports exchange http open_features open_service seams serving shared""",
     "gateway.commands": """
-        access allowances app config config_files config_reports file_search health http loadtest logs mock
+        access allowances app config config_files config_reports file_search health http loadtest log_output logs mock
         named_imports open_features open_service open_store providers.apis providers.catalog providers.endpoints
         providers.errors providers.grammar providers.members providers.neutral
         providers.recordings providers.request_api processes reload routing seams serving shared stores
@@ -348,7 +349,7 @@ def name_of(node: ast.AST) -> list[str]:
 
 
 RECORD_READERS: Final = """
-    gateway/ledger/ gateway/logs/ gateway/seams/observe gateway/exchange/responding.py
+    gateway/ledger/ gateway/log_output/ gateway/seams/observe gateway/exchange/responding.py
     gateway/features/failures/ gateway/features/kept_ledger/ gateway/features/live_view/ gateway/features/metrics/
     gateway/features/notices/ gateway/features/prompt_caches/ gateway/features/recording/ gateway/features/tracing/
     gateway/features/steps/observers.py

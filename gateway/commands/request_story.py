@@ -24,8 +24,8 @@ from gateway.commands.running_gateways import ConnectFailed, local_url, root_url
 from gateway.commands.sessions import SessionFailed, SessionFile, valid_token
 from gateway.commands.terminal import echo_styled, print_rows, real_columns, say
 from gateway.features.page_paths import STORY
+from gateway.log_output.terminal import ended_text, missed_cache_text
 from gateway.logs.masking import escape, escape_json
-from gateway.logs.terminal import ended_text, missed_cache_text
 from providers.neutral.hints import explain_path
 from streams.events import Api
 from streams.surrogates import decode_or

@@ -26,8 +26,8 @@ from gateway.commands.terminal import say
 from gateway.config.settings import Config, LogLevel
 from gateway.config_reports.warnings import remarks_on
 from gateway.http.offload import read_in_thread
+from gateway.log_output.setup import Log, LogFormat
 from gateway.logs.audit import Audit, OnEvent
-from gateway.logs.setup import Log, LogFormat
 from gateway.open_features import check_option, check_secrets, open_client_source, open_supervised, read_secrets
 from gateway.open_service import open_service
 from gateway.open_store import open_store, shared_by_workers

@@ -16,7 +16,7 @@ from gateway.commands.check import ineffective_settings_text
 from gateway.commands.listening import OpenListener
 from gateway.commands.terminal import columns, echo_styled, fold, say, some_of
 from gateway.config.settings import Config, Remark
-from gateway.logs.setup import Log
+from gateway.log_output.setup import Log
 from gateway.routing.router import Router
 from gateway.serving.descriptors import descriptor_warning
 

@@ -13,7 +13,7 @@ from configfile.stored_secrets import STORES
 from gateway.commands.listening import OpenListener, reload_certificates
 from gateway.config.settings import Config
 from gateway.http.offload import read_in_thread
-from gateway.logs.setup import Log
+from gateway.log_output.setup import Log
 from gateway.open_features import can_read_secrets, check_secrets, open_secrets
 from gateway.reload import ConfigCopies, ConfigFile, ConfigSource, OwnFile, ReloadableApp, load_with_snapshot
 from gateway.seams.identify import ClientSource

@@ -11,7 +11,7 @@ from gateway.commands.demo import PORT, demo_config
 from gateway.commands.registry import registered
 from gateway.commands.serve import Options, can_record, report_bind_failure, run_trio
 from gateway.config.settings import Config
-from gateway.logs.setup import Log
+from gateway.log_output.setup import Log
 from gateway.mock.prompt_cache import SharedPrefixes
 from gateway.mock.server import MODELS, create_mock
 from gateway.open_store import open_store

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final, TextIO, TypeVar
 import click
 
 from configfile.wording import nearest
-from gateway.logs import colours
+from gateway.log_output import colours
 from gateway.logs.masking import escape_lines
 
 T = TypeVar("T")

@@ -1,11 +1,10 @@
 """The ledger: settles each exchange exactly once and writes its log line."""
 
 import logging
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import trio
@@ -15,8 +14,8 @@ from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.figures import Figures
 from gateway.ledger.record import UNOBSERVED, ArrivedRequest, Ended, Record, RecordObservers, project_of
 from gateway.logs.audit import Audit
+from gateway.logs.loggers import EXCHANGES
 from gateway.logs.masking import Mask, without_quotations
-from gateway.logs.terminal import EXCHANGES, Printer
 from providers.catalog.prices import NANOS, USUAL_TIERS, has_tier_price
 from streams.events import Api, ErrorInfo
 
@@ -39,6 +38,9 @@ _NO_FIELDS: Mapping[str, Any] = {}
 _MASKED_LENGTH = 4096  # characters of a text that are masked before the text is cut
 
 
+FormatLine: TypeAlias = Callable[[Mapping[str, Any], Mask, bool], str]
+"""Returns the text of a line for people; true if an observer keeps the error with the provider's own message."""
+
 log = logging.getLogger(EXCHANGES)
 operator_log = logging.getLogger("trigate.ledger")
 
@@ -46,14 +48,12 @@ operator_log = logging.getLogger("trigate.ledger")
 class Ledger:
     """Settles records and writes one log line for each.
 
-    ``readable`` selects lines for people instead of JSON; the default depends on whether standard error is a terminal.
-    ``open_records`` are the records of running exchanges. ``mask`` removes secrets from lines. ``audit`` records events
-    that belong to no exchange. ``observe`` starts the observers of each exchange. ``figures`` are
-    those of other events."""
+    ``format_line`` makes lines for people; without it they are JSON. ``open_records`` are the records of running
+    exchanges. ``mask`` removes secrets from lines. ``audit`` records events that belong to no exchange. ``observe``
+    starts the observers of each exchange. ``figures`` are those of other events."""
 
-    def __init__(self, readable: bool | None = None) -> None:
-        readable = sys.stderr.isatty() if readable is None else readable
-        self._screen = Printer.of(sys.stderr) if readable else None
+    def __init__(self, format_line: FormatLine | None = None) -> None:
+        self._format_line = format_line
         self.mask = Mask()
         self.audit = Audit()
         self.count = 0
@@ -115,10 +115,10 @@ class Ledger:
         if len(encoded) > LONGEST_LINE:  # a JSON escape takes up to six bytes per character
             line = {name: value[:LONGEST_NAME] if isinstance(value, str) else value for name, value in line.items()}
             encoded = msgspec.json.encode(line)
-        if self._screen is None:
+        if self._format_line is None:
             log.info(encoded.decode())
         else:
-            log.info(self._screen.exchange(line, self.mask, keeps_errors=record.observers.keeps_errors))
+            log.info(self._format_line(line, self.mask, record.observers.keeps_errors))
         record.observers.note_end(record, line)
 
     def _warn_of_tiers(self, record: Record) -> None:

@@ -1,2 +1,2 @@
-"""Log lines: their ``setup``, ``masking`` of credentials, the ``terminal`` format for people and its ``colours``, their
-way to ``standard_error``, and the ``audit``, with its ``audit_file``."""
+"""Log lines, as the kernel writes them: ``masking`` of credentials, the ``audit``, and the ``loggers`` with a format of
+their own. ``gateway.log_output`` has the format of lines and their way out of the process."""

@@ -10,10 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-AUDIT: Final = "trigate.audit"
-"""The audit's logger, and the attribute of its records that has the line's fields."""
-
-STDERR: Final = "stderr"
+from gateway.logs.loggers import AUDIT
 
 ALWAYS_LOGGED: Final = frozenset(("address_refused", "key_refused", "keys_guessed", "page_refused"))
 """Events that are logged even without a configured audit."""
@@ -97,30 +94,3 @@ def _truncate(value: Any) -> Any:
         more = (f"+{len(value) - MOST}",) if len(value) > MOST else ()
         return [*(_truncate(str(one)) for one in value[:MOST]), *more]
     return value
-
-
-class AuditTarget:
-    """The destination of the audit: the process's log or a file."""
-
-    def __init__(self, form: logging.Formatter) -> None:
-        """Make an audit whose lines in a file are formatted by ``form``."""
-        self._form = form
-        self._file: logging.Handler | None = None
-
-    def write_to(self, audit: str | None) -> None:
-        """Send the audit to ``audit``: ``stderr``, a path, or ``None`` for warnings in the log.
-
-        Raises ``OSError`` for an unwritable file, and then changes nothing."""
-        file = None
-        if audit not in (None, STDERR):
-            from gateway.logs.audit_file import AuditFile  # few gateways have one
-
-            file = AuditFile(str(audit))
-            file.setFormatter(self._form)
-            log.addHandler(file)
-        if self._file is not None:
-            log.removeHandler(self._file)
-            self._file.close()
-        self._file = file
-        log.propagate = file is None
-        log.setLevel(logging.WARNING if audit is None else logging.INFO)

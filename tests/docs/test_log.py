@@ -10,7 +10,7 @@ import pytest
 from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Ended, Record
-from gateway.logs.setup import Log, LogFormat
+from gateway.log_output.setup import Log, LogFormat
 from providers.catalog.prices import Price
 from streams.events import ErrorInfo, ErrorKind, FailureReason, Reason, Usage, UsageStep
 from tests.pages.tables import rows_of
@@ -81,7 +81,7 @@ def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
     record, cached = full_record(), full_record()
     mark_hit(cached, 0)
     more = {name: 1 for name in names(EXCHANGE) if name.startswith(("prompt_cache_", "shadow"))}  # by observers
-    lines = [Ledger(readable=False).line(one, disconnected=False, more=more) for one in (record, cached)]
+    lines = [Ledger().line(one, disconnected=False, more=more) for one in (record, cached)]
     for line in lines:
         assert list(line) == [name for name in names(EXCHANGE) if name in line]
     assert {*lines[0], *lines[1]} == set(names(EXCHANGE))
@@ -92,18 +92,18 @@ def test_every_field_of_an_attempt_has_its_row():
         "a", "openai", "chat", "byte", "timeout", "fallback", 200, 0.1, 0.2, 0.3, unknown_usage=Usage(input=9)
     )
     lost = AttemptRecord("a", "openai", "chat", "byte", "hedge_lost", "hedge", 200, 0.1, 0.2, 0.3, Usage(1, output=2))
-    told = Ledger(readable=False).line(
-        Record("req_1", "chat", bill=Bill(attempt_records=(failed, lost))), disconnected=False
-    )["tried"]
+    told = Ledger().line(Record("req_1", "chat", bill=Bill(attempt_records=(failed, lost))), disconnected=False)[
+        "tried"
+    ]
     assert list(told[0]) == [name for name in names(TRIED) if name != "output_tokens"]
     assert list(told[1]) == [name for name in names(TRIED) if name != "usage"]
     gone = AttemptRecord("a", "openai", "chat", "byte", "gone")
-    least = Ledger(readable=False).line(Record("req_1", "chat", bill=Bill(attempt_records=(gone,))), disconnected=False)
+    least = Ledger().line(Record("req_1", "chat", bill=Bill(attempt_records=(gone,))), disconnected=False)
     assert list(least["tried"][0]) == names(TRIED, always=True)
 
 
 def test_every_line_has_the_fields_marked_always():
-    line = Ledger(readable=False).line(Record("req_1", "chat"), disconnected=True)
+    line = Ledger().line(Record("req_1", "chat"), disconnected=True)
     assert set(line) == set(names(EXCHANGE, always=True))
 
 

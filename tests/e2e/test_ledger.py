@@ -187,7 +187,7 @@ async def test_an_internal_error_is_reported_and_ends_no_other_task(caplog, auto
         nursery.cancel_scope.cancel()
     assert response.status == (500 if keep_alive == 15 else 200)
     assert b"internal error of the gateway" in text
-    assert Ledger(readable=False).line(record, disconnected=False)["ended"] == "internal_error"
+    assert Ledger().line(record, disconnected=False)["ended"] == "internal_error"
     assert "not even an UpstreamError" in caplog.text
 
 
@@ -195,7 +195,7 @@ async def test_an_internal_error_is_reported_and_ends_no_other_task(caplog, auto
 
 
 def test_a_record_is_settled_once(caplog):
-    ledger, record = Ledger(readable=False), Record("req_1", "chat")
+    ledger, record = Ledger(), Record("req_1", "chat")
     with caplog.at_level("INFO", "trigate"):
         ledger.settle(record, True)
         ledger.settle(record, False)
@@ -214,10 +214,10 @@ def test_a_record_is_settled_once(caplog):
 )
 def test_a_shutdown_does_not_replace_an_earlier_outcome(before, ended):
     record = Record("req_1", "chat", attempts=1, status=200, shut_down=True, **before)
-    assert Ledger(readable=False).line(record, disconnected=False)["ended"] == ended
+    assert Ledger().line(record, disconnected=False)["ended"] == ended
 
 
 def test_a_crashed_exchange_is_logged_as_the_gateways_error():
     record = Record("req_1", "chat", attempts=1)
-    line = Ledger(readable=False).line(record, disconnected=False)
+    line = Ledger().line(record, disconnected=False)
     assert (line["ended"], line["status"]) == ("internal_error", 500)

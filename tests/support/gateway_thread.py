@@ -25,7 +25,7 @@ from gateway.commands.demo import demo_config
 from gateway.commands.listening import LOCAL, open_listener, open_listeners, unlink_sockets_on_exit
 from gateway.commands.serve import Options, serve_config
 from gateway.config_files.loading import load
-from gateway.logs.setup import Log
+from gateway.log_output.setup import Log
 from gateway.mock.prompt_cache import SharedPrefixes
 from gateway.mock.server import create_mock
 from gateway.open_store import open_store

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from gateway.logs.audit import AUDIT
+from gateway.logs.loggers import AUDIT
 
 _OF_LINES = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
 

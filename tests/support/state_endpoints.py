@@ -72,7 +72,7 @@ class Served:
             return await client.request(method, path, headers=headers, **given, **more)
 
 
-LEDGER = Ledger(readable=False)
+LEDGER = Ledger()
 
 
 def make_app(store: Store | None, background: Background | NoBackground, elsewhere: QueryProviders | None) -> App:

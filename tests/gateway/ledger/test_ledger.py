@@ -13,8 +13,9 @@ from gateway.http.headers import LONGEST_PATH, MOST_PATHS, PROJECT, first_paths,
 from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.ledger import LONGEST, LONGEST_LINE, LONGEST_NAME, MOST_TRIED, Ledger
 from gateway.ledger.record import ArrivedRequest, Record
+from gateway.log_output.terminal import Printer
+from gateway.logs.loggers import EXCHANGES
 from gateway.logs.masking import MASKED, Mask, without_quotations
-from gateway.logs.terminal import EXCHANGES
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observers import Observers
 from providers.catalog.prices import FREE, SUBSCRIPTION, Cost, Price
@@ -42,7 +43,7 @@ def lines(monkeypatch) -> Iterator[list[str]]:
 def test_a_line_is_limited_in_length_whatever_its_fields_contain(lines, letter):
     """Envoy's measure: https://github.com/envoyproxy/envoy/blob/main/SECURITY.md, resource exhaustion."""
     long = letter * 100_000
-    ledger, seen = Ledger(readable=False), []
+    ledger, seen = Ledger(), []
     observer = type("Seen", (ExchangeObserver,), {"note_end": lambda _, record, line: seen.append(line)})()
     record = Record(
         "req_1", "chat", requested_model=long, target=long, upstream_id=long, attempts=1,
@@ -76,7 +77,7 @@ def test_a_failed_observer_is_still_notified_of_hidden_content(caplog):
     record = Record("req_1", "chat", observers=(observers := Observers([Failing()])))
     observers.note_head(cast("Any", None), 200, ())
     observers.note_hidden()
-    Ledger(readable=False).settle(record, disconnected=False)
+    Ledger().settle(record, disconnected=False)
     assert told == ["hidden", "end"]
 
 
@@ -92,7 +93,7 @@ def test_an_observer_whose_needs_raise_ends_no_exchange(lines, need):
     record = Record("req_1", "chat", observers=(observers := Observers([failing])))
     observers.note_request(cast("Any", None), b"{}", is_turn=True, is_public=False)
     assert (observers.reads_events, observers.keeps_refused, observers.viewer_texts()) == (False, False, None)
-    Ledger(readable=True).settle(record, disconnected=False)
+    Ledger(Printer().exchange).settle(record, disconnected=False)
     assert (len(lines), told) == (1, ["end"])
 
 
@@ -122,17 +123,17 @@ def test_a_failed_attempt_without_counted_input_costs_its_estimate():
     record = Record("req_1", "chat", attempts=1, bill=Bill(request_size=4000, attempt_records=(failed,)))
     (charge,) = record.bill.charges()
     assert (charge.usage, charge.cost) == (Usage(input=1000, output=1), Cost(2_008_000, "estimated"))
-    (one,) = Ledger(readable=False).line(record, disconnected=False)["tried"]
+    (one,) = Ledger().line(record, disconnected=False)["tried"]
     assert (one["input_tokens"], one["output_tokens"]) == (1000, 1)
 
 
 def test_a_client_that_left_before_a_complete_response_was_sent_disconnected():
     """Its status was 500: the provider had sent everything while the client left."""
     record = Record("req_1", "chat", bill=Bill(is_complete=True))
-    line = Ledger(readable=False).line(record, disconnected=True)
+    line = Ledger().line(record, disconnected=True)
     assert (line["ended"], line["status"]) == ("client_disconnected", 499)
     record.mark_answered(200)
-    line = Ledger(readable=False).line(record, disconnected=True)
+    line = Ledger().line(record, disconnected=True)
     assert (line["ended"], line["status"]) == ("complete", 200)
 
 
@@ -151,7 +152,7 @@ def test_a_log_line_lists_attempts_in_order_and_possible_extra_bills():
     record = Record("req_1", "chat", attempts=2, bill=Bill(request_size=4000), route="best", waited=0.25)
     cut = attempt("a", reason="timeout", seconds=1.5, unknown_usage=Usage(input=record.bill.estimated_input()))
     record.bill.attempt_records = (cut, attempt("b", cause="fallback", status=200, head=0.1, content=0.2))
-    line = Ledger(readable=False).line(record, disconnected=False)
+    line = Ledger().line(record, disconnected=False)
     assert (line["route"], line["waited_ms"], line["attempts"]) == ("best", 250.0, 2)
     first, second = line["tried"]
     assert (first["target"], first["reason"], first["duration_ms"]) == ("a", "timeout", 1500.0)
@@ -166,17 +167,17 @@ def test_the_failure_of_a_shared_response_is_one_of_a_provider():
     """Also if no other attempt followed, so that the exchange itself has sent nothing."""
     shared = attempt("a", reason="connection", requests=0)
     record = Record("req_1", "chat", error=ErrorInfo("upstream", "cut"), bill=Bill(attempt_records=(shared,)))
-    assert Ledger(readable=False).line(record, disconnected=False)["ended"] == "upstream_error"
+    assert Ledger().line(record, disconnected=False)["ended"] == "upstream_error"
 
 
 @pytest.mark.parametrize(("reason", "told"), [("ok", False), ("connection", True)])
 def test_one_attempt_is_listed_only_where_it_failed(reason, told):
     record = Record("req_1", "chat", attempts=1, bill=Bill(attempt_records=(attempt("a", reason=reason),)))
-    assert ("tried" in Ledger(readable=False).line(record, disconnected=False)) == told
+    assert ("tried" in Ledger().line(record, disconnected=False)) == told
 
 
 def test_attempts_without_end_do_not_make_lines_without_end(lines):
-    ledger = Ledger(readable=False)
+    ledger = Ledger()
     record = Record("req_1", "chat", attempts=999)
     record.bill.attempt_records = tuple(attempt("x" * 5000, reason="overloaded") for _ in range(999))
     ledger.settle(record, disconnected=False)
@@ -195,7 +196,7 @@ def test_paths_are_shortened_and_excess_ones_counted():
 
 
 def test_half_a_key_is_no_more_to_be_read_than_a_whole_one():
-    ledger = Ledger(readable=False)
+    ledger = Ledger()
     ledger.mask = Mask([KEY])
     for before in range(LONGEST_PATH - len(KEY), LONGEST_PATH + 1):
         path = "x" * before + KEY + "x" * 50
@@ -220,7 +221,7 @@ def test_half_a_key_is_no_more_to_be_read_than_a_whole_one():
 )
 def test_quotations_of_the_request_in_errors_are_not_logged(message):
     """Validation errors of Pydantic have ``input_value``: https://docs.pydantic.dev/latest/errors/errors/."""
-    ledger = Ledger(readable=False)
+    ledger = Ledger()
     record = Record("req_1", "chat", attempts=1, error=ErrorInfo("invalid_request", message))
     told = ledger.line(record, disconnected=False)["message"]
     assert "diary" not in told
@@ -236,7 +237,7 @@ def test_messages_with_short_quotations_are_logged_unchanged():
         assert without_quotations(message) == message
     long = "the provider says no " * 100
     record = Record("req_1", "chat", error=ErrorInfo("upstream", long))
-    assert len(Ledger(readable=False).line(record, disconnected=False)["message"]) == LONGEST + 1
+    assert len(Ledger().line(record, disconnected=False)["message"]) == LONGEST + 1
 
 
 def test_looking_for_quotations_takes_linear_time():
@@ -252,7 +253,7 @@ def test_looking_for_quotations_takes_linear_time():
      ("y" * 120 + KEY, f"{'y' * 120}{MASKED}"[:128]), ("x%6bey-of%2Dthe-team-0815", f"x{MASKED}")],
 )  # fmt: skip
 def test_a_project_is_a_name_and_never_a_path_or_a_credential_of_the_request(sent, project):
-    ledger = Ledger(readable=False)
+    ledger = Ledger()
     arrival = ArrivedRequest(((PROJECT, sent), ("authorization", f"Bearer {KEY}")), "/v1/messages")
     record = ledger.open("r", "messages", arrival=arrival)
     assert (record.project, ledger.line(record, False).get("project")) == (project, project)

@@ -12,8 +12,8 @@ import pytest
 
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
+from gateway.logs.loggers import EXCHANGES
 from gateway.logs.masking import without_quotations
-from gateway.logs.terminal import EXCHANGES
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -166,7 +166,7 @@ async def test_no_log_line_contains_text_of_a_realtime_session(caplog):
 
 def line_of(failed: ErrorInfo, attempts: int = 1) -> str:
     record = Record("req_1", "chat", attempts=attempts, error=failed)
-    return str(Ledger(readable=False).line(record, disconnected=False)["message"])
+    return str(Ledger().line(record, disconnected=False)["message"])
 
 
 def test_the_log_still_has_the_reason():

@@ -25,7 +25,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_tier_without_a_price_is_reported_once_for_each_target(caplog):
-    ledger = Ledger(readable=False)
+    ledger = Ledger()
     for target in ("openai/gpt", "openai/gpt", "azure/gpt"):
         settle(ledger, "ultrafast", target=target)
     found = warnings(caplog)
@@ -35,18 +35,18 @@ def test_a_tier_without_a_price_is_reported_once_for_each_target(caplog):
 
 @pytest.mark.parametrize("tier", [None, "", "default", "auto", "standard", "fast", "batch"])
 def test_tiers_with_a_price_are_not_reported(caplog, tier):
-    settle(Ledger(readable=False), tier)
+    settle(Ledger(), tier)
     assert not warnings(caplog)
 
 
 @pytest.mark.parametrize("price", [None, FREE], ids=["no price", "free"])
 def test_models_without_a_price_or_without_a_cost_are_not_reported(caplog, price):
-    settle(Ledger(readable=False), "ultrafast", price)
+    settle(Ledger(), "ultrafast", price)
     assert not warnings(caplog)
 
 
 def test_a_provider_cannot_fill_the_log_with_tiers(caplog):
-    ledger = Ledger(readable=False)
+    ledger = Ledger()
     for number in range(MOST_TIERS + 20):
         settle(ledger, f"{number}-" + "x" * 1000)
     found = warnings(caplog)

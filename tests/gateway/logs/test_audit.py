@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway.config_files.loading import ConfigError, from_mapping
-from gateway.logs.audit import ADDRESSES, AUDIT, LINES_PER_ADDRESS, LINES_PER_MINUTE, LONGEST, MINUTE, MOST, Audit
-from gateway.logs.setup import Log
+from gateway.log_output.setup import Log
+from gateway.logs.audit import ADDRESSES, LINES_PER_ADDRESS, LINES_PER_MINUTE, LONGEST, MINUTE, MOST, Audit
+from gateway.logs.loggers import AUDIT
 from tests.support.harness import eventually
 from tests.support.own_log import flush_audit, own_log
 from tests.support.set_clock import SetClock

@@ -24,7 +24,8 @@ from gateway.features.failures.kept import (
 )
 from gateway.features.failures.kept import WORDS as SHOWN
 from gateway.ledger.ledger import Ledger
-from gateway.logs.terminal import EXCHANGES
+from gateway.log_output.terminal import Printer
+from gateway.logs.loggers import EXCHANGES
 from gateway.request.client_request import ClientRequest
 from gateway.seams.observers import observation_of
 from providers.errors.reasons import SHOWN_AT_DEBUG, log_message
@@ -307,7 +308,7 @@ def test_each_provider_message_belongs_to_its_attempt(tmp_path, at):
 ])  # fmt: skip
 def test_the_log_in_a_terminal_has_the_command_that_shows_a_kept_message(caplog, observe, is_hidden, hint):
     caplog.set_level("INFO", EXCHANGES)
-    ledger = Ledger(readable=True)
+    ledger = Ledger(Printer().exchange)
     observation_of(ledger).hooks += (KeptExchanges().observe,) if observe else ()
     record = ledger.open("a;b", "chat")
     record.error = ErrorInfo("invalid_request", "no 'prompt'", status=400, log_message=log_message(400, {}))
@@ -319,7 +320,7 @@ def test_the_log_in_a_terminal_has_the_command_that_shows_a_kept_message(caplog,
 
 
 def test_a_client_with_many_running_requests_takes_no_room_of_others():
-    kept, ledger = KeptExchanges(), Ledger(readable=False)
+    kept, ledger = KeptExchanges(), Ledger()
     observation_of(ledger).hooks += (kept.observe,)
     sent = ClientRequest((), "", None)
 

@@ -87,7 +87,7 @@ def kept_in(table: LedgerTable, **given: Any) -> TableLedgerWriter:
 
 
 def ledger_to(kept: TableLedgerWriter, groups: Mapping[str, str] | None = None) -> Ledger:
-    ledger = Ledger(readable=False)
+    ledger = Ledger()
     observation_of(ledger).hooks += (lambda record, arrival: LinesOfConfig(kept, groups or {}),)
     return ledger
 

@@ -195,7 +195,7 @@ def _remove_columns(file: Any) -> None:
 
 def settled_line(verdict: Any, loss: Any) -> LedgerLine:
     """Return the line of an exchange with one attempt."""
-    ledger = Ledger(readable=False)
+    ledger = Ledger()
     record = ledger.open("r", "messages")
     tried = AttemptRecord("sonnet", "anthropic", "messages", "byte", committed=True, model="anthropic/m")
     record.bill.attempt_records = (attrs.evolve(tried, notes={verdicts.NOTE: verdicts.JudgedAttempt(verdict, loss)}),)

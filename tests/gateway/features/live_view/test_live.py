@@ -235,7 +235,7 @@ class Stage:
     """A live view of a ledger, whose streams the test starts."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger(readable=False)
+        self.ledger = Ledger()
         self.live_view = LiveView()
         observation_of(self.ledger).hooks += (self.live_view.observe,)
         self.handoffs: list[Handoff[Chunk]] = []

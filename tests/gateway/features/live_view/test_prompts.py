@@ -22,7 +22,7 @@ def test_the_beginning_and_end_of_a_long_prompt_are_kept():
 
 
 def test_the_client_with_the_most_bytes_loses_its_oldest_prompts():
-    live_view, ledger = LiveView(), Ledger(readable=False)
+    live_view, ledger = LiveView(), Ledger()
     live_view.keep(True, prompts=True)
 
     def prompt_of(client: str) -> KeptPrompt | None:
@@ -39,7 +39,7 @@ def test_the_client_with_the_most_bytes_loses_its_oldest_prompts():
 
 def test_requests_without_a_body_take_no_memory():
     """They need no room, so none of them made room for others."""
-    live_view, ledger = LiveView(), Ledger(readable=False)
+    live_view, ledger = LiveView(), Ledger()
     live_view.keep(True, prompts=True)
     live_view.store_prompt(shown := live_view.observe(ledger.open("call", "chat")), b"")
     assert shown.prompt is None

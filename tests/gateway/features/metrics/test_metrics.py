@@ -124,7 +124,7 @@ def test_models_of_a_wildcard_have_their_own_label_after_their_first_answer(gate
 
 def observed_metrics(settings: dict[str, Any]) -> tuple[Metrics, Ledger]:
     """Return the metrics of a gateway with ``settings``, and its ledger."""
-    read, ledger = from_mapping(settings), Ledger(readable=False)
+    read, ledger = from_mapping(settings), Ledger()
     ledger.mask.apply_config(read)
     metrics = open_metrics(read, ledger.mask)
     assert isinstance(metrics, Metrics)

@@ -31,7 +31,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def ledger(metrics) -> Ledger:
-    found = Ledger(readable=False)
+    found = Ledger()
     observation_of(found).hooks += (metrics.observe_exchange,)
     return found
 

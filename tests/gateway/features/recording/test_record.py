@@ -15,7 +15,8 @@ from gateway.commands.replay import run
 from gateway.config_files.loading import from_mapping
 from gateway.features.recording.recorded import INDEX
 from gateway.ledger.ledger import Ledger
-from gateway.logs.setup import Log
+from gateway.log_output.setup import Log
+from gateway.log_output.terminal import Printer
 from providers.recordings import RecordedExchange, read_recording
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
@@ -298,7 +299,7 @@ def test_no_log_line_contains_a_credential(begin, capsys, form):
 def test_exchanges_have_the_level_info(begin, capsys, asked, configured, shown):
     log = begin(asked, "text")
     log.apply_config(from_mapping({**SETTINGS, "log_level": configured}))
-    ledger = Ledger(log.readable)
+    ledger = Ledger(Printer().exchange)
     ledger.settle(ledger.open("call-1", "chat"), disconnected=True)
     assert ("client left" in capsys.readouterr().err) is shown
 

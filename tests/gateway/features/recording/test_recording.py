@@ -358,7 +358,7 @@ class Desk:
     """A recorder over a ledger."""
 
     def __init__(self, folder: Path, secrets: tuple[str, ...] = ()) -> None:
-        self.ledger = Ledger(readable=False)
+        self.ledger = Ledger()
         self.recorder = Recorder(Folder(folder), secrets)
         observation_of(self.ledger).hooks += (self.observe,)
 

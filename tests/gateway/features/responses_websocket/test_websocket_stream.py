@@ -86,7 +86,7 @@ def answering(remembering: Callable[[str, bool], StateScope]) -> Callable[[Quart
             ServiceSettings(Limits(), 15.0),
             authenticator,
             Admission(CONFIG, authenticator, Shares()),
-            ledger=Ledger(readable=False),
+            ledger=Ledger(),
         )
         app.add_websocket("/v1/responses", "view", responses_view(service, remembering))
 

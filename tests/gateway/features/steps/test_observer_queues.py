@@ -226,7 +226,7 @@ def test_the_writer_on_the_page_of_steps_stores_requests_in_sqlite(tmp_path, ups
 async def test_an_observer_adds_less_than_50_microseconds_to_an_exchange(tmp_path):
     (step,) = (steps := load_steps(step_config(tmp_path, yaml.safe_dump([observer("facts")]), CODE))).steps
     assert step.is_observer
-    queues, ledger = ObserverQueues(steps, Figures(), [], TextRoom()), Ledger(readable=False)
+    queues, ledger = ObserverQueues(steps, Figures(), [], TextRoom()), Ledger()
     times = []
     for number in range(500):
         one = Record(f"req_{number}", "chat", status=200)
@@ -238,7 +238,7 @@ async def test_an_observer_adds_less_than_50_microseconds_to_an_exchange(tmp_pat
 
 
 async def test_the_observers_of_several_configurations_have_one_limit_at_the_end(autojump_clock):
-    ledger, began = Ledger(readable=False), trio.current_time()
+    ledger, began = Ledger(), trio.current_time()
     ledger.finishers += [trio.sleep, trio.sleep]
     await ledger.finish(5)
     assert trio.current_time() - began == 5

@@ -10,12 +10,14 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from gateway.config.settings import Config, LogLevel, Remark
-from gateway.logs.audit import AUDIT, AuditTarget
+from gateway.log_output.standard_error import open_handler
+from gateway.log_output.terminal import Printer
+from gateway.logs.loggers import AUDIT, EXCHANGES
 from gateway.logs.masking import Mask, escape_json, escape_lines
-from gateway.logs.standard_error import open_handler
-from gateway.logs.terminal import EXCHANGES, Printer
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
+
+STDERR: Final = "stderr"
 
 LONGEST: Final = 8 * 1024
 """Characters of a message or traceback, which may contain data from a client or provider."""
@@ -91,6 +93,34 @@ def _valid_text(text: str) -> str:
 def _shorten(text: str) -> str:
     """Return ``text``, or its two ends if it is too long."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
+
+
+class AuditTarget:
+    """The destination of the audit: the process's log or a file."""
+
+    def __init__(self, form: logging.Formatter) -> None:
+        """Make an audit whose lines in a file are formatted by ``form``."""
+        self._log = logging.getLogger(AUDIT)
+        self._form = form
+        self._file: logging.Handler | None = None
+
+    def write_to(self, audit: str | None) -> None:
+        """Send the audit to ``audit``: ``stderr``, a path, or ``None`` for warnings in the log.
+
+        Raises ``OSError`` for an unwritable file, and then changes nothing."""
+        file = None
+        if audit not in (None, STDERR):
+            from gateway.log_output.audit_file import AuditFile  # few gateways have one
+
+            file = AuditFile(str(audit))
+            file.setFormatter(self._form)
+            self._log.addHandler(file)
+        if self._file is not None:
+            self._log.removeHandler(self._file)
+            self._file.close()
+        self._file = file
+        self._log.propagate = file is None
+        self._log.setLevel(logging.WARNING if audit is None else logging.INFO)
 
 
 _STARTING: Final = logging.getLogger("trigate.start")

@@ -18,13 +18,10 @@ from typing import Any, Final, TextIO
 
 import attrs
 
-from gateway.logs import colours
+from gateway.log_output import colours
 from gateway.logs.masking import Mask, escape
 from providers.errors.reasons import SHOWN_AT_DEBUG
 from providers.neutral.hints import explain_path, losses
-
-EXCHANGES: Final = "trigate.exchange"
-"""The logger of exchanges, whose lines are already formatted."""
 
 WIDEST: Final = 100
 NARROWEST: Final = 72
@@ -71,7 +68,7 @@ class Printer:
         """Return a printer for ``stream``, without colours if they are unwanted or it is no terminal."""
         return cls(not colours.are_unwanted(), partial(_width, stream)) if stream.isatty() else cls()
 
-    def exchange(self, line: Mapping[str, Any], mask: Mask, *, keeps_errors: bool = False) -> str:
+    def exchange(self, line: Mapping[str, Any], mask: Mask, keeps_errors: bool = False) -> str:
         """Return the text of an exchange's line, with fields as in ``Ledger.line``. ``keeps_errors``: ``trigate log``
         shows its error with the provider's own message."""
         how = _COLOURS.get(line["ended"], _RED)

@@ -4,7 +4,7 @@ import logging
 import os
 from typing import Final
 
-from gateway.logs.standard_error import LineHandler
+from gateway.log_output.standard_error import LineHandler
 
 _NONE: Final = -1
 """The descriptor of a closed file."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.logs.audit_file import AuditFile
-from gateway.logs.standard_error import MOST_WAITING, open_handler
+from gateway.log_output.audit_file import AuditFile
+from gateway.log_output.standard_error import MOST_WAITING, open_handler
 from tests.support.command_line import environment
 from tests.support.harness import request
 from tests.support.repository import ROOT

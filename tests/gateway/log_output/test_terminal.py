@@ -11,8 +11,8 @@ import click
 import pytest
 
 from gateway.commands.terminal import echo_styled
+from gateway.log_output.terminal import NARROWEST, WIDEST, Printer
 from gateway.logs.masking import Mask
-from gateway.logs.terminal import NARROWEST, WIDEST, Printer
 
 GOOD: dict[str, Any] = {
     "event": "exchange", "at": "2026-11-21T08:56:23Z", "request_id": "req_1", "api": "messages", "model": "fast",
