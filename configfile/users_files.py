@@ -1,5 +1,6 @@
 """Files that users name. No device, and no pipe that nothing writes to, keeps a command from its end."""
 
+import contextlib
 import errno
 import os
 import select
@@ -26,21 +27,33 @@ def read_file(path: str | Path) -> bytes:
 def replace_file(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Write a file completely, or not at all: on a full disk, it keeps its content. Raises ``OSError``.
 
-    A new file gets ``mode`` without the bits of the umask."""
-    path = path.resolve()  # keeps symbolic links
-    if path.exists() and not path.is_file():  # a pipe or a terminal
+    A new file gets ``mode`` without the bits of the umask; another one keeps its owner, group and mode. A file that
+    cannot be replaced, such as in a folder of someone else, is written in place."""
+    path = Path(os.path.realpath(path))  # keeps symbolic links
+    before = path.stat() if path.exists() else None
+    if before is not None and not stat.S_ISREG(before.st_mode):  # a pipe or a terminal
         path.write_bytes(content)
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".trigate-{os.urandom(8).hex()}")
+    at_first = mode if before is None else 0o600  # the content may be more private than others' right to the new file
     try:
-        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags | os.O_EXCL, mode)) as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, at_first)) as file:
             file.write(content)
-        if path.exists():
-            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+            if before is not None:
+                with contextlib.suppress(PermissionError):
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if before is None or not isinstance(error, OSError) or error.errno not in _CANNOT_REPLACE:
+            raise
+        path.write_bytes(content)
+
+
+_CANNOT_REPLACE: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY)
+"""The errors for a folder without the right to write, and for a file that is a mount, as in containers."""
 
 
 def _open(path: str, flags: int) -> int:
