@@ -16,6 +16,10 @@ FILE_VARIABLE = "TRIGATE_CONFIG"
 SYSTEM_FOLDER = Path("/etc/trigate")
 
 
+class NoConfig(ConfigError):
+    """The error for a search without a path that finds no configuration."""
+
+
 def users_file(env: Mapping[str, str]) -> Path | None:
     """Return the path of a user's own configuration, ``None`` if the environment has no home directory."""
     folder = users_folder(env)
@@ -26,7 +30,7 @@ def find_config_file(cwd: Path, env: Mapping[str, str], explicit: Path | None = 
     """Return the file to read: ``explicit``, ``$TRIGATE_CONFIG``, the first of ``FILE_NAMES`` in ``cwd`` that is not
     ``passed_over``, or ``users_file``.
 
-    Raises ``ConfigError``, which lists where it looked if nothing gives the path."""
+    Raises ``ConfigError``: ``NoConfig``, which lists where it looked, if nothing gives the path."""
     named = explicit or (Path(env[FILE_VARIABLE]) if env.get(FILE_VARIABLE) else None)
     if named is not None:
         path = cwd / named
@@ -50,7 +54,7 @@ def find_config_file(cwd: Path, env: Mapping[str, str], explicit: Path | None = 
     looked = f"found no configuration: neither ${FILE_VARIABLE} nor {', '.join(FILE_NAMES)} in {cwd}"
     looked += f", nor {users}" if users is not None else ""
     looked += f" ({others_text(others)})" if others else ""
-    raise ConfigError(
+    raise NoConfig(
         (Mistake("", "", looked, "create one with `trigate init`, or try `trigate serve --demo`, which needs none"),)
     )
 

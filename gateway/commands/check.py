@@ -23,6 +23,7 @@ from gateway.config_reports.exposed_listeners import exposed_listeners, exposure
 from gateway.config_reports.warnings import remarks_on
 from gateway.file_search import (
     FILE_VARIABLE,
+    NoConfig,
     find_config_file,
     others_text,
     passed_over,
@@ -56,7 +57,16 @@ def load_or_explain(
         return loaded
     except ConfigError as error:
         say(with_advice(str(error)))
+        if isinstance(error, NoConfig):
+            _say_demo_has_none()
         return None
+
+
+def _say_demo_has_none() -> None:
+    """Report that the user's running demos have no file, because the user may expect to see their state."""
+    running = import_named("gateway.commands.registry:running_gateways")()
+    if urls := [url for one in running if not one.file for url in one.urls]:
+        say(f"The demo on {', '.join(urls)} has none either: this command needs one.")
 
 
 def _find_file(config: Path | None) -> tuple[Path, Trust]:

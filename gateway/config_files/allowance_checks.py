@@ -44,6 +44,8 @@ def build_ratelimits(limits: RateLimits, path: Path, findings: Findings, *, coun
 
     ``counts_cached`` means that the provider counts cached tokens, too (BerriAI/litellm#18728)."""
     counting = any(getattr(limits, measure) is not None for measure in _COUNTING)
+    if limits.count_cached and not counting:
+        findings.warn(f"{spell(path)}: count_cached has no effect without a limit for tokens or input_tokens")
     for measure, least in _SLOW.items():
         rate: Rate | None = getattr(limits, measure)
         if rate is not None and rate.amount * 60 < least * rate.seconds:

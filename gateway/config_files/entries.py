@@ -10,6 +10,7 @@ import attrs
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, is_misspelling, nearest, one_of
+from gateway.config.allowances import RateLimits
 from gateway.config.attempts import Retries, changed_circuit
 from gateway.config.endpoints import build_endpoints
 from gateway.config.findings import Findings
@@ -148,6 +149,8 @@ def _build_entry(
     _warn_of_credentials(item, sign_in, findings)
     counts_cached = {"counts_cached": provider.quirks.counts_cached, **item.quirks}["counts_cached"]
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings, counts_cached=counts_cached)
+    if item.queue.size and ratelimits == RateLimits():
+        findings.warn(f"{item.name}: its queue has no effect without ratelimits")
     base_url = item.base_url or (None if own is None else own.settings.base_url)
     made = attrs.evolve(
         item,

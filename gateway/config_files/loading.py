@@ -266,7 +266,12 @@ def _build_config(
         retries=build_retries(config.retries, common.max_retries, findings),
         circuit=changed_circuit(CircuitSettings(), config.circuit, ("circuit",), findings),
     )
-    entries = build_entries(config, build_providers(config.providers, findings), findings)
+    providers = build_providers(config.providers, findings)
+    entries = build_entries(config, providers, findings)
+    used = {entry.provider.id for entry in entries.made}
+    for id in providers:
+        if id not in used:
+            findings.warn(f"providers.{id}: no entry uses it: add one, such as `- model: {id}/*`")
     aliases = build_aliases(config, entries, findings)
     names = access_names(config, entries, findings)
     rates = config.written_ratelimits if isinstance(config.written_ratelimits, RateLimits) else RateLimits()

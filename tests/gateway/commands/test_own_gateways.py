@@ -142,6 +142,16 @@ def test_a_folder_that_cannot_be_written_stops_no_gateway(home, env):
         assert f"the one on {served.url} belongs to another user" in trigate("stop", cwd=home, env=env).stderr
 
 
+def test_a_command_without_a_file_reports_that_the_running_demo_has_none(home, env):
+    (home / ".config/trigate/trigate.yaml").unlink()
+    with running_command("serve", "--demo", "--port", "0", cwd=home, env=env) as served:
+        for words in (("explain", "demo", "--url", served.url), ("costs",)):
+            found = trigate(*words, cwd=home, env=env)
+            assert found.returncode == 1
+            assert f"\nThe demo on {served.url} has none either: this command needs one.\n" in found.stderr
+    assert "The demo" not in trigate("costs", cwd=home, env=env).stderr
+
+
 def test_an_unavailable_wildcard_has_one_row_for_all_its_models(home, env):
     with running_command("serve", "--demo", "--port", "0", cwd=home, env=env) as served:
         for model in ("fault/gone", "fault/500", "fault/401"):

@@ -112,3 +112,8 @@ def test_mistakes_in_own_providers_are_reported_with_their_line(tmp_path, own, m
         load(path, {})
     told = [str(one) for one in caught.value.mistakes]
     assert any(mistake in one and ":3:" in one for one in told), told
+
+
+def test_a_provider_without_entries_is_reported():
+    made = config({"acme": {"base_url": "http://h"}}, {"model": "openai/m", "access_key": "k"})
+    assert made.warnings == ("providers.acme: no entry uses it: add one, such as `- model: acme/*`",)

@@ -105,6 +105,10 @@ def test_a_queue_that_is_none_is_a_mistake(queue):
         file(entry=f"queue: {queue}")
 
 
+def test_a_queue_without_limits_is_warned_of():
+    assert "five: its queue has no effect without ratelimits" in file(entry="queue: {size: 1}").warnings
+
+
 def test_a_warning_explains_the_refill_of_slow_rates():
     warnings = file(client="ratelimits: {requests: 100/d, tokens: 50k/d, count_cached: false}").warnings
     assert [text for text in warnings if "refills" in text] == [
@@ -113,6 +117,11 @@ def test_a_warning_explains_the_refill_of_slow_rates():
         "client_keys[0].ratelimits.tokens: 50k/d refills evenly, 34 per minute: to allow the whole "
         "amount at any time, use a budget",
     ]
+
+
+def test_cached_tokens_count_only_among_tokens():
+    warnings = file(client="ratelimits: {requests: 10/m, count_cached: true}").warnings
+    assert any("count_cached has no effect" in text for text in warnings)
 
 
 def test_a_reload_reports_the_changed_limit():

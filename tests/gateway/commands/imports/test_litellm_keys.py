@@ -200,6 +200,25 @@ def test_a_spend_counts_in_no_budget_for_another_period():
     assert "the spend so far of team: 4.00 usd" in {loss.what for loss in result.losses}
 
 
+@each_row(
+    ("columns", "table"),
+    [
+        ({"max_budget": 9, "budget_duration": "1d", "spend": 4}, KEYS),
+        (
+            {"team_id": "t-1", "teams": [{**TEAM, "max_budget": 9, "budget_duration": "1d", "spend": 4}]},
+            TEAMS,
+        ),
+    ],
+)
+def test_a_lost_spend_is_in_the_report_with_the_table_of_its_owner(columns, table):
+    assert [loss.place for loss in convert_key(**columns).losses if "the spend so far" in loss.what] == [table]
+
+
+def test_a_key_without_own_models_is_reported():
+    (loss,) = convert_key(models=["no-default-models"]).losses
+    assert loss.why == "it may use no model"
+
+
 ROW = {"token": HASH, "key_alias": "team", "models": ["a"]}
 
 
