@@ -1,6 +1,7 @@
 """A client's request, parsed once."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -10,12 +11,13 @@ import msgspec
 from gateway.request.members import BOOLEAN, STRING, check_members, decode_member
 from gateway.request.structure import check_text
 from providers.apis import CODECS
-from providers.neutral.codec import Recipient
+from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.draft import Body
 from providers.neutral.fields import malformed_error, parse_json
 from providers.neutral.hints import losses
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
+from providers.neutral.values import as_objects, as_string
 from providers.neutral.wire_api import Conversation
 from providers.responses import REPLACED, RESPONSES, Responses
 from streams.errors import GatewayError, invalid
@@ -25,6 +27,9 @@ from streams.surrogates import NOT_JSON
 
 CONTINUED: Final[Mapping[Api, Responses]] = {RESPONSES.api: RESPONSES}
 """The codecs that read requests after earlier items of the same API, whose items may depend on each other."""
+
+MAX_SEARCHED: Final = 1000
+"""Elements of an array that are searched for the one to report."""
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -179,12 +184,10 @@ def _in_own_form(api: Api, other: Api, body: bytes, members: Mapping[str, msgspe
 
     Members that only ``api`` has stay unchanged. Raises ``GatewayError`` (400) for parts that ``api`` lacks."""
     value = parse_json(body, dict)
-    request = CODECS[other].read_request(value)
-    written = CODECS[api].write_request(attrs.evolve(request, api=api), Recipient(request.model, Issuer("", "")))
-    unread = [name for name in request.dropped if name in value]
-    if lost := [path for path in losses(written.dropped) if path not in unread]:
+    written, unread = _rewrite(api, other, value)
+    if lost := _losses(written, unread):
         wire, other_wire = CODECS[api].wire, CODECS[other].wire
-        shown = ", ".join(lost[:20])
+        shown = ", ".join(_described(api, other, path, value) for path in lost[:20])
         raise invalid(
             f"a request with {other_wire.conversation.member} at {wire.root}{wire.path} cannot have {shown}: "
             f"remove it, or send the request to {other_wire.root}{other_wire.path}",
@@ -195,6 +198,34 @@ def _in_own_form(api: Api, other: Api, body: bytes, members: Mapping[str, msgspe
         own.pop(name, None)
     kept = {name: members[name] for name in (*unread, "model", "stream_options") if name in members}
     return msgspec.json.encode({**own, **kept})
+
+
+def _rewrite(api: Api, other: Api, value: Mapping[str, Any]) -> tuple[Outgoing, Collection[str]]:
+    """Return the request in the form of ``api``, and the members that the other API does not have."""
+    request = CODECS[other].read_request(value)
+    written = CODECS[api].write_request(attrs.evolve(request, api=api), Recipient(request.model, Issuer("", "")))
+    return written, [name for name in request.dropped if name in value]
+
+
+def _losses(written: Outgoing, unread: Collection[str]) -> list[str]:
+    """Return the lost members, without the second form of ``NativeTool.dropped_places``."""
+    return [path for path in losses(written.dropped) if path not in unread and ": " not in path]
+
+
+def _described(api: Api, other: Api, path: str, value: Mapping[str, Any]) -> str:
+    """Return ``path``, for an element of an array with the place and the type of the first one that is lost."""
+    name, is_element, rest = path.partition("[]")
+    if rest or not is_element:
+        return path
+    tried: set[str] = set()  # one element of each type is enough, and a translation of all would take long
+    for index, element in enumerate(as_objects(value.get(name))[:MAX_SEARCHED]):
+        if (kind := as_string(element.get("type"))) in tried:
+            continue
+        tried.add(kind)
+        with contextlib.suppress(GatewayError):
+            if path in _losses(*_rewrite(api, other, {CODECS[other].wire.conversation.member: "-", name: [element]})):
+                return f"{name}[{index}] of type {kind or 'unknown'!r}"
+    return path
 
 
 def _without_blank(model: str | None) -> str | None:

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from gateway.request.parse import read_incoming
+from streams.errors import GatewayError
+from tests.support.counted_calls import calls
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import serve_module
 from tests.support.harness import config, provider
@@ -62,8 +65,8 @@ def test_a_responses_body_gets_a_chat_answer(gateway, upstream, api, stream):
     [
         ({"previous_response_id": "resp_1"}, "previous_response_id", "previous_response_id"),
         ({"background": True}, "background", "background"),
-        ({"tools": [TOOL, {"type": "web_search"}]}, "tools[]: web_search", "tools[]"),
-        ({"input": [*INPUT, {"type": "computer_call", "call_id": "c"}]}, "input[]", "input[]"),
+        ({"tools": [TOOL, {"type": "web_search"}]}, "tools[1] of type 'web_search'", "tools[]"),
+        ({"input": [*INPUT, {"type": "computer_call", "call_id": "c"}]}, "input[3] of type 'computer_call'", "input[]"),
         ({"input": [{"role": "user", "content": 5}]}, "input[0].content", "input[0].content"),
         ({"input": 5}, "input", "input"),
         ({"input": None}, "messages is required", "messages"),
@@ -76,6 +79,18 @@ def test_members_that_chat_lacks_are_refused_by_name(gateway, upstream, members,
     assert (reply.status, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert words in error["message"]
     assert upstream.seen == []
+
+
+def test_the_search_for_members_that_chat_lacks_translates_few_elements():
+    """It runs in the event loop, and a translation of each element would stop all streams."""
+
+    def refuse(tools: int) -> None:
+        body = {"model": "m", "input": "hi", "tools": [*[TOOL] * tools, {"type": "web_search"}]}
+        with pytest.raises(GatewayError, match=rf"tools\[{tools}\] of type 'web_search': remove it"):
+            read_incoming("chat", json.dumps(body).encode())
+
+    refuse(1)
+    assert calls(lambda: refuse(500)) - calls(lambda: refuse(1)) < 500 * 150
 
 
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
