@@ -215,6 +215,14 @@ def test_it_shows_the_version_that_the_gateway_sends_if_the_client_sends_none(tm
     assert "         api-revision: 2026-05-20\n" in shown
 
 
+def test_an_unknown_model_is_reported_with_the_entries_of_the_file(tmp_path, capsys):
+    """Not with all ids that its wildcards are known to have."""
+    entries = [{"model": name, "access_key": "any"} for name in ("openai/gpt-4o-mini", "openai/*")]
+    settings = {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"fast": {"target": "gpt-4o-mini"}}}
+    assert explain("nope", "chat", write_config(tmp_path, settings), no_env=True) == 2
+    assert capsys.readouterr().err.endswith(" has these models: openai/gpt-4o-mini, openai/*, fast\n")
+
+
 # Prompt caches
 
 CLAUDE = "anthropic/claude-sonnet-4-6"
