@@ -4,12 +4,10 @@ from typing import Annotated, Literal, TypeAlias
 
 import attrs
 
-from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.keys import Kind, setting
 from configfile.kinds import Duration, Natural, Share, Wait, read_positive_duration, spell_duration
 from configfile.wording import Wrong
-from gateway.config.findings import Findings
 
 
 @attrs.frozen(repr=False)
@@ -77,25 +75,3 @@ class Hedge:
         "`p95`: the time within which 95 % of the target's answers begin.",
     )
     at_most: Share = setting("The largest share of the name's requests that may be sent twice.", 0.05)
-
-
-def build_retries(retries: Retries | None, max_retries: int | None, findings: Findings) -> Retries | None:
-    """Return the root's retries, ``None`` if the file has none.
-
-    ``max_retries`` of a listener is Plano's name for additional attempts; ``attempts`` overrides it."""
-    base = Retries(attempts=max_retries + 1) if max_retries else None
-    return base if retries is None else findings.laid_over(base or Retries(), retries, ("retries",))
-
-
-def changed_circuit(base: CircuitSettings, circuit: CircuitSettings, path: Path, findings: Findings) -> CircuitSettings:
-    """Return ``base`` with the file's settings; a longer ``cooldown`` alone also raises ``longest``."""
-    made = findings.laid_over(base, circuit, path)
-    if not made.error_rate:
-        findings.wrong((*path, "error_rate"), "0% would make every target unavailable", "set a share, such as 50%")
-    if made.cooldown <= made.longest:
-        return made
-    if "longest" in findings.given_attributes(path):
-        findings.wrong(
-            (*path, "longest"), "this is shorter than cooldown", "set it to at least cooldown, which doubles up to it"
-        )
-    return attrs.evolve(made, longest=made.cooldown)

@@ -2,17 +2,12 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from configfile.document import Path
 from configfile.keys import Given, Kind, setting
-from gateway.config.findings import Findings
 from gateway.config.kinds import BodyShape, EndpointPath, EndpointWord
-from providers.catalog.provider import Provider
 from providers.endpoints.embeddings.traits import EmbeddingTraits
-from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, EndpointName, Place
 
 
 @attrs.frozen(repr=False)
@@ -68,40 +63,3 @@ class ImageSettings:
         "Replace the URLs by contents.",
         False,
     )
-
-
-def build_endpoints(
-    given: Mapping[str, EndpointPlace | None],
-    row: Provider,
-    base_url: str | None,
-    path: Path,
-    findings: Findings,
-) -> Mapping[EndpointName, Place | None]:
-    """Return the endpoints ``given`` for ``row`` below ``base_url``; ``None`` for absent ones."""
-    base = base_url or row.base_url
-    found: dict[EndpointName, Place | None] = {}
-    for name in (name for name in ENDPOINTS if name in given):
-        own = given[name]
-        usual = row.endpoints.get(name) or STANDARD_PLACES.get(name)
-        if own is None:
-            found[name] = None
-        elif usual is None and own.path is None:
-            mistake = f"{name} has no standard path"
-            findings.wrong((*path, "endpoints", name), mistake, f"set the path: `{{{name}: /…}}`")
-        else:
-            found[name] = _merge_endpoint(own, usual or Place(""), base)
-    return found
-
-
-def _merge_endpoint(own: EndpointPlace, usual: Place, base: str | None) -> Place:
-    """Return an entry's ``own`` endpoint, with defaults from the ``usual`` one."""
-    place = usual if own.shape is None else attrs.evolve(usual, shape=own.shape)
-    return place if own.path is None else attrs.evolve(place, path=_append_path(base, own.path), prefix=None)
-
-
-def _append_path(base: str | None, path: str) -> str:
-    """Return the whole URL of ``path``, appended directly to the base URL."""
-    if base is None or "://" in path:
-        return path
-    parts, (end, _, query) = urlsplit(base), path.partition("?")
-    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + end, query or parts.query, ""))

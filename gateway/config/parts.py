@@ -1,13 +1,11 @@
 """The keys of features in the items of a configuration: entries, aliases, groups, clients and rules. The rows of advice
 on unknown keys."""
 
-from functools import cache
 from typing import Any, TypeVar
 
 import attrs
 
 from configfile.document import Path
-from configfile.keys import part_of, parts_of, with_parts
 from gateway.config.findings import Findings
 
 H = TypeVar("H")
@@ -38,21 +36,6 @@ class ItemPart:
 
 class ClientRights:
     """The base of classes with the rights of a client, to which features add keys."""
-
-
-def with_completed_parts(item: H, path: Path, config: Any, findings: Findings) -> H:
-    """Return ``item``, read at ``path``, with its parts in their final form."""
-    made = dict[type, ItemPart]()
-    for part in _with_checks(parts_of(type(item))):
-        keys = part_of(item, part)
-        if (completed := keys.complete(item, path, config, findings)) is not keys:
-            made[part] = completed
-    return with_parts(item, {**item.parts, **made}) if made else item  # type: ignore[attr-defined]
-
-
-@cache
-def _with_checks(parts: tuple[type[ItemPart], ...]) -> tuple[type[ItemPart], ...]:
-    return tuple(part for part in parts if part.complete is not ItemPart.complete)
 
 
 # Advice on unknown keys

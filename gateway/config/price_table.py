@@ -1,21 +1,13 @@
 """The price of a model in an entry."""
 
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
 
-from configfile.document import Path
 from configfile.keys import Kind, setting
 from configfile.wording import Wrong, describe, nearest
-from gateway.config.findings import Findings
 from gateway.config.kinds import Dollars, PromptLength, UnitWord
-from providers.catalog.prices import NAMED_PRICES, Price, read_price
-
-IMPLAUSIBLE: Final = 0.0005
-"""Dollars per million tokens below which the price was probably written per token."""
-
-IMPLAUSIBLE_UNIT: Final = 20
-"""Dollars per unit above which the price was probably written per thousand or hour."""
+from providers.catalog.prices import NAMED_PRICES, Price
 
 
 @attrs.frozen(repr=False)
@@ -100,31 +92,3 @@ PriceOfModel: TypeAlias = Annotated[
         parts=(PriceTable, Literal["free", "subscription"]),
     ),
 ]
-
-
-def build_price(
-    table: PriceTable | Price | None, provider: str, model: str, path: Path, findings: Findings
-) -> Price | None:
-    """Return the price of ``model``, and report mistakes and suspicious values."""
-    if not isinstance(table, PriceTable):
-        return table
-    for kind in ("input", "output"):
-        dollars: float | None = getattr(table, kind)
-        if dollars is None and not table.per and (*path, kind) not in findings.faulty:
-            findings.wrong((*path, kind), "missing", "this is required")
-        if dollars is not None and 0 < dollars < IMPLAUSIBLE:
-            findings.warn(
-                f"{provider}/{model}: {dollars:g} dollars per million {kind} tokens is very low: if that is the "
-                f"price of one token, write {dollars * 10**6:g}"
-            )
-    if table.above.keys() & {0}:
-        findings.wrong(
-            (*path, "above"), "0 is not a limit for longer prompts", "set the price of all prompts outside `above`"
-        )
-    for unit, dollars in table.per.items():
-        if dollars > IMPLAUSIBLE_UNIT:
-            findings.warn(
-                f"{provider}/{model}: {dollars:g} dollars per {unit} is very high: `per` has the price of a single one"
-            )
-    row = attrs.asdict(table, filter=lambda _, value: value is not None)
-    return read_price(row, "config", provider, model)

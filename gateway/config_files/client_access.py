@@ -15,11 +15,11 @@ from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.findings import Findings
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Names
-from gateway.config.parts import with_completed_parts
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
 from gateway.config_files.allowance_checks import build_budgets, build_ratelimits
 from gateway.config_files.entries import Entries
+from gateway.config_files.values import with_completed_parts
 from streams.errors import GatewayError
 
 C = TypeVar("C", ClientKey, ClientGroup)

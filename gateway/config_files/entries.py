@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -11,26 +10,17 @@ from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, is_misspelling, nearest, one_of
 from gateway.config.allowances import RateLimits
-from gateway.config.attempts import Retries, changed_circuit
-from gateway.config.endpoints import build_endpoints
+from gateway.config.attempts import Retries
 from gateway.config.findings import Findings
 from gateway.config.model_entry import Keeper, ModelEntry
 from gateway.config.names import Names
-from gateway.config.parts import with_completed_parts
-from gateway.config.price_table import build_price
 from gateway.config.settings import Config
-from gateway.config.sign_ins import (
-    MODULES,
-    SignIn,
-    complete_sign_in,
-    is_installed,
-    is_of_vendor,
-    usual_sign_in,
-)
+from gateway.config.sign_ins import SignIn
 from gateway.config_files.allowance_checks import build_budgets, build_ratelimits
 from gateway.config_files.providers import OwnProvider, id_of
+from gateway.config_files.sign_ins import resolve_sign_in
+from gateway.config_files.values import build_endpoints, build_price, changed_circuit, with_completed_parts
 from gateway.http.passing import reason_never
-from providers.auth.signer import SignInName
 from providers.catalog import providers as catalog
 from providers.catalog.provider import Provider, Speaks, api_path, is_messages_url
 from streams.events import APIS, Api
@@ -42,7 +32,6 @@ _VARIABLE_NAME = re.compile(
 """The pattern of a variable's name alone, or in the syntax of another tool."""
 _ANY_ADDRESS = "set base_url (and provider_interface unless it speaks OpenAI's Chat)"
 _ADDRESS_KEYS: Final = ("base_url", "region", "project", "location", "provider_interface")
-_CREDENTIAL: Final = frozenset(("authorization", "api-key", "x-api-key"))
 _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 
 
@@ -145,7 +134,7 @@ def _build_entry(
     _check_headers(item, path, findings)
     speaks = _resolve_apis(item, path, findings)
     _check_probe(item, path, findings)
-    sign_in = _resolve_sign_in(item, path, findings)
+    sign_in = resolve_sign_in(item, path, findings)
     _warn_of_credentials(item, sign_in, findings)
     counts_cached = {"counts_cached": provider.quirks.counts_cached, **item.quirks}["counts_cached"]
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings, counts_cached=counts_cached)
@@ -390,55 +379,3 @@ def _warn_of_credentials(item: ModelEntry, sign_in: SignIn | None, findings: Fin
 
 
 # Sign-ins
-
-
-def _resolve_sign_in(item: ModelEntry, path: Path, findings: Findings) -> SignIn | None:
-    """Return an entry's sign-in: its own, else the row's if the entry has no credential and uses the vendor's address.
-
-    Return ``None`` if requests carry a key or nothing."""
-    host = urlsplit(item.base_url or item.provider.base_url or "").hostname or ""
-    written = item.written_sign_in
-    if written is None:
-        return _default_sign_in(item, host, findings)
-    place = (*path, "sign_in")
-    if isinstance(written, str):  # ``none``
-        return None
-    for other, given in (("access_key", item.key is not None), ("passthrough_auth", item.passthrough_auth)):
-        if given:
-            findings.wrong(
-                place,
-                f"sign_in and {other} are both set",
-                "a request can have only one credential: remove one of them",
-            )
-            return None
-    sign_in = complete_sign_in(written, place, host, item.region, findings)
-    taken = _accepted_sign_ins(item.provider)
-    if item.provider.id in catalog.CATALOG and sign_in.type not in taken and (taken or not item.base_url):
-        expected = f"use one of {', '.join(taken)}" if taken else "set access_key"
-        findings.wrong(place, f"{item.provider.display_name} does not support the sign-in {sign_in.type}", expected)
-    elif not is_installed(sign_in.type):
-        findings.wrong(
-            place, f"the sign-in {sign_in.type} needs another package", f"pip install 'trigate[{sign_in.type}]'"
-        )
-    return sign_in
-
-
-def _accepted_sign_ins(provider: Provider) -> tuple[SignInName, ...]:
-    """Return the sign-ins that a provider accepts, the usual one first."""
-    return tuple(name for name in MODULES if name in provider.sign_in)
-
-
-def _default_sign_in(item: ModelEntry, host: str, findings: Findings) -> SignIn | None:
-    named = {name.lower() for name, _ in item.headers}
-    name = next(iter(_accepted_sign_ins(item.provider)), None)
-    if item.key is not None or item.passthrough_auth or named & _CREDENTIAL or name is None:
-        return None
-    if not is_of_vendor(name, host):
-        return None
-    if not is_installed(name):
-        findings.warn(
-            f"{item.name}: neither access_key nor sign_in is set, and the sign-in {name} needs another package: "
-            f"pip install 'trigate[{name}]'"
-        )
-        return None
-    return complete_sign_in(usual_sign_in(name), (), host, item.region, findings)

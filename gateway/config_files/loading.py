@@ -21,7 +21,7 @@ from configfile.stored_secrets import StoredSecret
 from configfile.variables import Variables
 from configfile.wording import Wrong, describe
 from gateway.config.allowances import RateLimits
-from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
+from gateway.config.attempts import CircuitSettings
 from gateway.config.findings import Findings
 from gateway.config.settings import Config, Trust
 from gateway.config_files.allowance_checks import (
@@ -43,6 +43,7 @@ from gateway.config_files.readable_secrets import warn_of_readable_secrets
 from gateway.config_files.routes import build_aliases
 from gateway.config_files.storage import build_state_storage, check_counters
 from gateway.config_files.untrusted_file import check_untrusted
+from gateway.config_files.values import build_retries, changed_circuit
 from gateway.features.known import features, features_of, import_early_features, other_feature
 from gateway.features.order import EFFECTIVE
 from gateway.named_imports import import_named

@@ -13,9 +13,9 @@ from gateway.config.attempts import Retries
 from gateway.config.findings import Findings
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found
-from gateway.config.parts import with_completed_parts
 from gateway.config.settings import Config
 from gateway.config_files.entries import Entries
+from gateway.config_files.values import with_completed_parts
 from providers.endpoints.model_types import bare_name
 from streams.errors import GatewayError
 

@@ -9,9 +9,9 @@ import attrs
 
 from configfile.expanded import Unresolved
 from gateway.config.findings import Findings
-from gateway.config.packages import warn_of_missing
-from gateway.config.parts import with_completed_parts
 from gateway.config.state_storage import STORAGE, CounterSettings, StateStorage
+from gateway.config_files.packages import warn_of_missing
+from gateway.config_files.values import with_completed_parts
 from gateway.http.urls import crosses_in_clear, is_loopback
 
 _PLACES: Final[Mapping[str, tuple[str, str]]] = {

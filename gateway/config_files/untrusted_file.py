@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from configfile.document import Path, spell
 from configfile.variables import Use, Variables
 from gateway.config.findings import Findings
-from gateway.config.sign_ins import MODULES, is_of_vendor
+from gateway.config_files.packages import SIGN_IN_MODULES
 from gateway.config_files.providers import id_of
+from gateway.config_files.sign_ins import is_of_vendor
 from gateway.features.known import imported_features
 from gateway.http.urls import is_loopback
 from gateway.named_imports import import_named
@@ -149,7 +150,7 @@ def _may_sign_in(entry: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
         return True
     described = set(given) - _HARMLESS if isinstance(given, dict) else set()
     wanted, url = given.get("type") if isinstance(given, dict) else given, _entry_url(entry, content)
-    vendors = (name for name in MODULES if name == wanted)
+    vendors = (name for name in SIGN_IN_MODULES if name == wanted)
     return not described and url.scheme == "https" and any(is_of_vendor(name, url.hostname or "") for name in vendors)
 
 

@@ -13,11 +13,11 @@ from configfile.keys import with_part
 from configfile.wording import describe
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.findings import Findings
-from gateway.config.packages import is_present
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, is_storage_in_doubt
 from gateway.config_files.building import Building
 from gateway.config_files.client_access import AccessNames, build_client_rights
+from gateway.config_files.packages import is_present
 from gateway.features.people.discovery import url_problem
 from gateway.features.people.managed_settings import command_warnings
 from gateway.features.people.settings import SIGN_IN_PARAMETERS, AdmitRule, TrustedIssuer, people_keys

@@ -12,7 +12,7 @@ from configfile.stored_secrets import STORES
 from gateway.config.kinds import FilePath, NeededPath
 from gateway.config.parts import Instead
 from gateway.config.settings import Config
-from gateway.config.sign_ins import is_installed
+from gateway.config_files.packages import is_installed
 from gateway.seams.feature import Feature, Keys
 from providers.auth.signer import SignInName
 

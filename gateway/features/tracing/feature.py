@@ -9,9 +9,9 @@ import attrs
 from configfile.keys import Kind, ignored, part_of, setting, with_part
 from configfile.kinds import HeaderName, Percent, Secret, Url
 from gateway.config.kinds import OUTSIDE, later, list_of
-from gateway.config.packages import is_present
 from gateway.config.parts import Instead
 from gateway.config.settings import Config
+from gateway.config_files.packages import is_present
 from gateway.seams.feature import Feature, Keys
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import pytest
 
 from gateway.config.credentials import secrets_in
 from gateway.config.settings import Config
-from gateway.config.sign_ins import MODULES, AwsSignIn, AzureSignIn, GoogleSignIn
+from gateway.config.sign_ins import AwsSignIn, AzureSignIn, GoogleSignIn
 from gateway.config_files.loading import ConfigError, from_mapping, load
+from gateway.config_files.packages import SIGN_IN_MODULES
 from gateway.routing.router import Router
 from gateway.routing.target import Identity
 from providers.auth.signer import AwsKeys
@@ -108,9 +109,9 @@ def test_mistakes_in_sign_ins_are_reported_with_their_path_and_without_secrets()
         from_mapping({"version": "v0.3.0", "model_providers": [{"model": "openai/m", "sign_in": "aws"}]})
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", SIGN_IN_MODULES)
 def test_without_its_package_the_entry_its_line_and_the_package_are_reported(name, monkeypatch, tmp_path):
-    for module in MODULES.values():
+    for module in SIGN_IN_MODULES.values():
         monkeypatch.setitem(sys.modules, module, None)
     file = tmp_path / "trigate.yaml"
     file.write_text(
