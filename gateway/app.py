@@ -20,8 +20,8 @@ from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_process_tasks
 from gateway.open_features import RunningFeatures
 from gateway.open_service import open_service
+from gateway.processes.descriptors import default_connections
 from gateway.serving.asgi_extensions import AsgiApp
-from gateway.serving.descriptors import default_connections
 from gateway.serving.http_app import App, RequestGuard
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.route_table import RouteTable

@@ -113,7 +113,7 @@ ARROWS: Final = {
     "gateway.processes": "serving",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving websockets",
     "gateway.app": """
-        config endpoints exchange http lifespan open_features open_service providers.apis serving
+        config endpoints exchange http lifespan open_features open_service processes providers.apis serving
         stores""",
     "gateway.asgi": "app config_files config_reports file_search log_output open_store serving",
     "gateway.reload": """

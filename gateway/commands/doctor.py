@@ -31,9 +31,9 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Names
 from gateway.config.settings import Config
 from gateway.logs.masking import Mask
+from gateway.processes.binding import bind
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from providers.apis import CODECS
 from streams.errors import GatewayError

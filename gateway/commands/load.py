@@ -16,7 +16,7 @@ from configfile.document import ConfigError, sentence
 from gateway import __version__
 from gateway.commands.load_plan import build_plan, describe_tokens, input_error
 from gateway.commands.terminal import say
-from gateway.serving.descriptors import raise_descriptor_limit
+from gateway.processes.descriptors import raise_descriptor_limit
 from loadtest.exchange.judging import open_judge
 from loadtest.figures.result import RunResult, SearchStep
 from loadtest.figures.rounds import compare_runs

@@ -17,8 +17,8 @@ from gateway.commands.listening import OpenListener
 from gateway.commands.terminal import columns, echo_styled, fold, say, some_of
 from gateway.config.settings import Config, Remark
 from gateway.log_output.setup import Log
+from gateway.processes.descriptors import descriptor_warning
 from gateway.routing.router import Router
-from gateway.serving.descriptors import descriptor_warning
 
 
 def announce_listeners(config: Config, listeners: Sequence[OpenListener]) -> None:

@@ -15,9 +15,9 @@ from gateway.log_output.setup import Log
 from gateway.mock.prompt_cache import SharedPrefixes
 from gateway.mock.server import MODELS, create_mock
 from gateway.open_store import open_store
-from gateway.serving.descriptors import raise_descriptor_limit
+from gateway.processes.binding import BindFailed
+from gateway.processes.descriptors import raise_descriptor_limit
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import BindFailed
 from gateway.serving.worker import serve
 from streams.garbage import freeze_startup_objects
 

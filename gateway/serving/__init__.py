@@ -3,13 +3,12 @@
 The process:
 
 - ``worker``: the accept loop and the drain; ``app_lifespan``: the start and the end of the app
-- ``listeners``: listening sockets, and settings; ``lifecycle``: signals and shutdown
+- ``listeners``: the options of their connections, and settings; ``lifecycle``: signals and shutdown
 
 On the wire:
 
 - ``transports``: bytes, plain or with TLS and the certificates of ``tls``; ``proxy_header``: the PROXY protocol
-- ``connections``: a client's connection, with its ``app_tasks``; ``registry``: all connections and their limits,
-  for which there are ``descriptors``
+- ``connections``: a client's connection, with its ``app_tasks``; ``registry``: all connections and their limits
 - ``http1`` (with ``plain_request`` and ``request_reader``) and ``http2`` (with ``http2_streams`` and ``frame_limits``):
   one connection each
 - ``http_stream``: one request; HTTP/2, with its ``hypercorn_settings``, and ``gateway.websockets`` are imported for the

@@ -16,9 +16,9 @@ import trio
 
 from gateway.app import create_app
 from gateway.config_files.loading import from_mapping
+from gateway.processes.binding import bind
 from gateway.serving import http_app
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.apis import OLDER, question
 from tests.support.asgi_app import Client

@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
+from gateway.processes.binding import bind
 from gateway.processes.supervisor import supervise
-from gateway.serving.listeners import bind
 from tests.support.command_line import Started, running_command
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Wire, eventually, post, request
 from tests.support.processes import is_running, peers, workers

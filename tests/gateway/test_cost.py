@@ -20,8 +20,8 @@ import trio
 
 from gateway.app import create_app
 from gateway.config_files.loading import from_mapping
+from gateway.processes.binding import bind
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.asgi_app import eventually
 from tests.support.features import rows_of

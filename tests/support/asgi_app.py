@@ -13,10 +13,10 @@ from quart_trio import QuartTrio
 
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, ChannelBody, Response
+from gateway.processes.binding import bind
 from gateway.serving.http_app import App
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
 from gateway.serving.route_table import READING, RouteTable
 from gateway.serving.worker import serve
 from gateway.websockets.in_quart import configure

@@ -29,8 +29,8 @@ from gateway.log_output.setup import Log
 from gateway.mock.prompt_cache import SharedPrefixes
 from gateway.mock.server import create_mock
 from gateway.open_store import open_store
+from gateway.processes.binding import bind
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Gateway, config_file, eventually
 from tests.support.imitated_caches import ImitatedCaches

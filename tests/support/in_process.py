@@ -15,9 +15,9 @@ from gateway.exchange.service import Service
 from gateway.health.health import Health
 from gateway.http.headers import Headers
 from gateway.open_service import open_service, service_of_clients, use_clients
+from gateway.processes.binding import bind
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.stores.store import Store
 from streams.events import ErrorInfo, FailureReason

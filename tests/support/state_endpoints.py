@@ -26,10 +26,10 @@ from gateway.exchange.service import Service, ServiceSettings, Turns
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import ChannelBody, Response
 from gateway.ledger.ledger import Ledger
+from gateway.processes.binding import bind
 from gateway.routing.router import Router
 from gateway.serving.http_app import App
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
 from gateway.serving.route_table import RouteTable
 from gateway.serving.worker import serve
 from gateway.stores.errors import Unavailable

@@ -18,8 +18,8 @@ from gateway.app import create_app
 from gateway.commands.listening import options_of
 from gateway.config_files.loading import Config, ConfigError, from_mapping
 from gateway.http.certificates import as_name
+from gateway.processes.binding import bind
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from streams.errors import GatewayError
 from tests.support.certificates import LOOPBACK, Authority, Pair

@@ -21,7 +21,7 @@ import os, signal, sys, time
 sys.path[:0] = [{str(ROOT)!r}]
 from functools import partial
 import trio
-from gateway.serving.listeners import adopt, bind
+from gateway.processes.binding import adopt, bind
 from gateway.processes.supervisor import report_ready, supervise
 from gateway.serving.worker import serve
 from gateway.http.response import Response

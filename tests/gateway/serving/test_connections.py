@@ -11,7 +11,8 @@ import trio
 
 from gateway.app import create_app
 from gateway.config_files.loading import from_mapping
-from gateway.serving import connections, descriptors, registry
+from gateway.processes import descriptors
+from gateway.serving import connections, registry
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.registry import ConnectionRegistry

@@ -7,11 +7,12 @@ from h2.connection import ConnectionInputs, H2ConnectionStateMachine
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded
 
 from gateway.commands.listening import LOCAL
+from gateway.processes.binding import bind
 from gateway.serving.app_lifespan import LifespanFailed
 from gateway.serving.frame_limits import BOUNDS, FrameLimit, FrameType
 from gateway.serving.http2 import ALL_STREAMS
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import WRITE_TIMEOUT, bind
+from gateway.serving.listeners import WRITE_TIMEOUT
 from gateway.serving.worker import AcceptLoop, serve
 from tests.support.asgi_app import PATIENCE, Client, eventually, eventually_refused, serving
 from tests.support.http2_client import Http2Client

@@ -14,9 +14,9 @@ import trio
 from gateway.config_files.loading import Config, from_mapping
 from gateway.exchange.service import Service
 from gateway.open_service import open_service, service_of_clients, use_clients
+from gateway.processes.binding import bind
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.upstream.client import Upstream
 from tests.support.asgi_app import eventually

@@ -24,11 +24,12 @@ from gateway.conversations.resolved import StateScope
 from gateway.exchange.service import Service, ServiceSettings
 from gateway.features.responses_websocket.connection import responses_view
 from gateway.ledger.ledger import Ledger
+from gateway.processes.binding import bind
 from gateway.routing.router import Router
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.http2 import MORE_WINDOW
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import ServerConfig, bind
+from gateway.serving.listeners import ServerConfig
 from gateway.serving.worker import serve
 from gateway.stores.memory import MemoryStore
 from gateway.upstream.client import Upstream

@@ -18,9 +18,9 @@ from gateway.config_files.loading import Config
 from gateway.features.steps.loaded import StepSet
 from gateway.features.steps.sessions import OpenedSteps
 from gateway.open_service import open_service
+from gateway.processes.binding import bind
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.command_line import run
 from tests.support.gateway_thread import gateway_thread

@@ -7,7 +7,7 @@ import socket
 import pytest
 import trio
 
-from gateway.serving.listeners import BindFailed, bind, bind_unix, unlink_at_end
+from gateway.processes.binding import BindFailed, bind, bind_unix, unlink_at_end
 from tests.support.asgi_app import Client, eventually, serving
 
 
