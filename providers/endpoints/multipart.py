@@ -412,8 +412,10 @@ class MultipartEditor:
             self._value += raw
             if len(self._value) > FIELD_BYTES:
                 raise _model_error(f"has more than {FIELD_BYTES} bytes in the multipart body")
-        elif self._part.name.lower() in self._wanted_fields and len(self._value) <= FIELD_BYTES:
+        elif (name := self._part.name.lower()) in self._wanted_fields:
             self._value += raw
+            if len(self._value) > FIELD_BYTES:  # its reader may ignore blanks or zeros before a number
+                raise invalid(f"{name} has more than {FIELD_BYTES} bytes in the multipart body", name)
 
     def _end_part(self) -> None:
         part, self._part = self._part, None
@@ -425,7 +427,7 @@ class MultipartEditor:
                 raise _model_error("is not UTF-8 in the multipart body") from None
             if not self.model.isprintable():  # a replaced name could otherwise become a line, or even a boundary
                 raise _model_error("has line ends or other control characters in the multipart body")
-        elif part is not None and part.name.lower() in self._wanted_fields and 0 < len(self._value) <= FIELD_BYTES:
+        elif part is not None and part.name.lower() in self._wanted_fields and self._value:
             name = part.name.lower()
             if name in self.fields:  # servers differ in which one they read
                 raise invalid(f"{name} appears twice in the multipart body: send it once", name)

@@ -105,6 +105,7 @@ async def test_a_form_that_cannot_be_forwarded_is_refused_before_anything_is_sen
             (multipart([MODEL, MODEL, FILE]), 400, "twice", {}),
             (multipart([MODEL, part("user", b"ann"), part("user", b"eve"), FILE]), 400, "user appears twice", {}),
             (multipart([MODEL, part("n", b"9"), part("N", b"1"), FILE]), 400, "n appears twice", {}),
+            (multipart([MODEL, part("n", b" " * 1024 + b"9"), FILE]), 400, "n has more than 1024 bytes", {}),
             (multipart([FILE]), 400, "model is required", {}),
             (multipart([part("model", b"unknown"), FILE]), 404, "unknown", {}),
             (multipart([MODEL, FILE])[:-20], 400, "ends before", {}),
