@@ -8,6 +8,7 @@ import trio
 
 from gateway.exchange.service import Service
 from gateway.open_features import RunningFeatures
+from gateway.probing import Prober
 from gateway.serving.http_app import App
 from gateway.stores.errors import Unavailable
 from gateway.stores.store import Store
@@ -33,7 +34,7 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         with watching:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_summarise, service)
-                nursery.start_soon(service.health.prober.run, service.upstream)
+                nursery.start_soon(Prober(service.health).run, service.upstream)
                 for kept in service.hooks.kept:
                     nursery.start_soon(kept.query_runs, service)
 

@@ -76,7 +76,7 @@ ARROWS: Final = {
         providers.neutral""",
     "gateway.kept_objects": """
         config named_imports providers.catalog providers.endpoints providers.neutral routing stores""",
-    "gateway.health": "config providers.auth routing shared upstream",
+    "gateway.health": "config routing shared",
     "gateway.sign_in": "config http named_imports providers.auth upstream",
     "gateway.ledger": "http logs providers.catalog providers.neutral",
     "gateway.request": """
@@ -104,7 +104,8 @@ ARROWS: Final = {
     "gateway.open_service": """
         access balancing config conversations exchange named_imports open_features open_parts routing seams
         serving shared stores upstream""",
-    "gateway.lifespan": "exchange open_features serving stores",
+    "gateway.probing": "config health providers.auth routing upstream",
+    "gateway.lifespan": "exchange open_features probing serving stores",
     "gateway.relay": """
         access config endpoints exchange http ledger providers.apis providers.catalog providers.endpoints
         providers.errors providers.neutral request routing seams serving streaming upstream""",

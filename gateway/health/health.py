@@ -40,7 +40,6 @@ from gateway.health.circuit import (
     with_trial,
     without_trial,
 )
-from gateway.health.probes import Prober, probes_of
 from gateway.health.reported_limits import ReportedLimits
 from gateway.health.retry_shares import RetryShares
 from gateway.health.states import LONGEST_NAME, MOST_UNLISTED, LocalStates, States
@@ -206,13 +205,13 @@ class Health:
         self.clock = clock
         self.reported_limits = ReportedLimits(clock)
         self.transitions = TransitionLog()
-        self._states: States = states or LocalStates()
-        self._get = self._states.get
+        self.states: States = states or LocalStates()
+        self._get = self.states.get
         self._workers = workers
         self._trials: Iterator[int] = itertools.count(first_trial(os.getpid()))
         self._circuit = CircuitSettings()
         self._retries = Retries()
-        self._entries: dict[str, Identity] = {}
+        self._identities: dict[str, Identity] = {}
         self._accounts: dict[bytes, list[str]] = {}
         self._places: dict[bytes, UsedPlace] = {}
         self._retry_shares: dict[str, RetryShares] = {}
@@ -221,39 +220,41 @@ class Health:
         self._has_several_clients = False
         self._failed_keys: dict[bytes, None] = {}  # keys of circuits for which this process has seen a failure
         self._notes: Notes | None = None
-        self.prober = Prober(self._states, clock, self.transitions)
-        self._probes: Mapping[str, bytes] = {}  # the circuit keys of probed servers, by endpoint
+        self.entries: tuple[ModelEntry, ...] = ()
+        self.probed: Mapping[str, bytes] = {}
+        """The circuit keys of servers whose entries have ``probe``, by endpoint."""
 
     def apply_config(self, config: Config) -> None:
         """Apply the settings of ``config``.
 
         Targets that remain keep their state, but outages that only people can fix are tried again immediately."""
-        again = bool(self._entries)
+        again = bool(self._identities)
         self._circuit, self._retries = config.circuit, config.retries or Retries()
         self._has_several_clients = config.has_several_clients
-        self._entries = {entry.name: Identity.of(entry, entry.model) for entry in config.entries}
+        self._identities = {entry.name: Identity.of(entry, entry.model) for entry in config.entries}
         self._accounts = {}
-        for name, identity in self._entries.items():
+        for name, identity in self._identities.items():
             self._accounts.setdefault(identity.account, []).append(name)
         self._places.clear()  # with them go their names, and uncounted successes of a few seconds
-        endpoints = {identity.endpoint for identity in self._entries.values()}
+        endpoints = {identity.endpoint for identity in self._identities.values()}
         self._retry_shares = {name: one for name, one in self._retry_shares.items() if name in endpoints}
-        self.prober.probes = probes_of(config)
-        self._probes = {endpoint: probe.key for endpoint, probe in self.prober.probes.items()}
-        keys = {key for one in self._entries.values() for key in (one.account, one.place)}
-        self._states.set_listed({*keys, *self._probes.values()})
+        self.entries = config.entries
+        probed = (self._identities[one.name].endpoint for one in config.entries if _is_probed(one))
+        self.probed = {endpoint: digest(b"probe", endpoint.encode()) for endpoint in probed}
+        keys = {key for one in self._identities.values() for key in (one.account, one.place)}
+        self.states.set_listed({*keys, *self.probed.values()})
         if again:
             self._allow_trials(keys)
         for entry in config.entries:
             if isinstance(entry.key, UnreadText):
-                self._mark_keyless(self._entries[entry.name].account)
+                self._mark_keyless(self._identities[entry.name].account)
 
     def _mark_keyless(self, account: bytes) -> None:
         """Mark an account as unavailable, because its key could not be read from its secret store."""
         now = self.clock()
         failure = Failure("credential", None, now, now)
         self._remember_failure(account)
-        self._states.update(account, lambda circuit: after_failure(circuit, failure, self._circuit))
+        self.states.update(account, lambda circuit: after_failure(circuit, failure, self._circuit))
 
     def _allow_trials(self, keys: set[bytes]) -> None:
         now = self.clock()
@@ -262,7 +263,7 @@ class Health:
                 own.update(key, lambda circuit: allow_trial(circuit, now))
         known = [key for key in keys if (row := self._get(key)) is not None and row.reason is not None]
         for key in known:
-            self._states.update(key, lambda circuit: allow_trial(circuit, now))
+            self.states.update(key, lambda circuit: allow_trial(circuit, now))
 
     # For other gateways
 
@@ -284,12 +285,12 @@ class Health:
         except NOT_JSON:  # another version's
             return
         key, now = bytes.fromhex(noted.key), self.clock()
-        table = self._states if noted.client is None else self._own.add(noted.client)
+        table = self.states if noted.client is None else self._own.add(noted.client)
         until = now + min(seconds, LONGEST_WAIT)
         blocked_until = min(now + noted.blocked, until)
         before, after = table.update(key, lambda circuit: with_outage(circuit, noted.reason, until, blocked_until, now))
         self._remember_failure(key)
-        names = [name for name, one in self._entries.items() if key in (one.place, one.account)]
+        names = [name for name, one in self._identities.items() if key in (one.place, one.account)]
         if names and after is not before:
             self.transitions.log_noted_outage(names, noted.client, before, after, now)
 
@@ -308,7 +309,7 @@ class Health:
             identity = identity.with_credential(credential)
         place, account = self._get(identity.place), self._get(identity.account)
         are_closed = (account is None or account.reason is None) and (place is None or place.reason is None)
-        if are_closed and not self._probes and client not in self._own:
+        if are_closed and not self.probed and client not in self._own:
             return None
         if alone:
             return self._blocking_outage(identity, client)
@@ -317,7 +318,7 @@ class Health:
 
     def _keys(self, identity: Identity) -> tuple[bytes, ...]:
         """Return the keys of a place's circuits: its own, its account's, and its server's if it is probed."""
-        probe = self._probes.get(identity.endpoint)
+        probe = self.probed.get(identity.endpoint)
         return (identity.place, identity.account) if probe is None else (identity.place, identity.account, probe)
 
     def _open_circuits(self, keys: tuple[bytes, ...], client: str | None) -> list[tuple[bytes, Circuit]]:
@@ -326,7 +327,7 @@ class Health:
 
     def _tables(self, client: str | None) -> tuple[Table, ...]:
         """Return the tables with circuits for requests of ``client``."""
-        return (self._states, self._own[client]) if client in self._own else (self._states,)
+        return (self.states, self._own[client]) if client in self._own else (self.states,)
 
     def _outage(self, known: Iterable[Circuit], settings: CircuitSettings) -> Outage | None:
         """Return the outage of the circuit that is unavailable longest, or that has a trial."""
@@ -380,7 +381,7 @@ class Health:
                 return attempt
             for key in place.keys:
                 if (row := self._get(key)) is not None and row.reason is not None:
-                    self._claim_trial(attempt, self._states, key, now)
+                    self._claim_trial(attempt, self.states, key, now)
         return attempt
 
     def _claim_own_trial(self, attempt: OpenAttempt, own: ClientCircuits, now: float) -> bool:
@@ -406,10 +407,10 @@ class Health:
             self._flush_successes(place, now)
         row = self._get(place.key)
         if row is not None and (row.reason is not None or row.failures):
-            attempt.before = self._apply_success(attempt, self._states, place.key, now)
+            attempt.before = self._apply_success(attempt, self.states, place.key, now)
         for key in place.keys[1:]:
             if (row := self._get(key)) is not None and row.reason is not None:
-                self._apply_success(attempt, self._states, key, now)
+                self._apply_success(attempt, self.states, key, now)
         if self._witnesses.last:
             self._witnesses.forget(place.keys)
         if attempt.client in self._own:
@@ -430,7 +431,7 @@ class Health:
         """Add the accumulated successes to the circuit, occasionally, because that costs more than counting."""
         good, place.good = place.good, 0
         place.next_count_at = now + STEP
-        self._states.update(place.key, lambda circuit: with_counts(circuit, now, good))
+        self.states.update(place.key, lambda circuit: with_counts(circuit, now, good))
 
     def _mark_failed(self, attempt: OpenAttempt, reason: FailureReason, error: ErrorInfo, body: int | None) -> None:
         place, now = attempt.place, self.clock()
@@ -444,20 +445,20 @@ class Health:
         key = place.account if reason in ACCOUNT_REASONS else place.key
         is_alone = not self._has_several_clients or attempt.client is None
         if error.concerns_all or (is_alone and reason not in OF_REQUEST_REASONS):
-            self._fail(attempt, self._states, key, failure)
+            self._fail(attempt, self.states, key, failure)
             return
         sighting = Sighting(None if is_alone else attempt.client, body, place.key, reason, now)
         earlier = self._witnesses.find_confirmed(key, sighting)
         if not is_alone or earlier is None:
-            table = self._states if is_alone else self._own.add(attempt.client)
+            table = self.states if is_alone else self._own.add(attempt.client)
             self._fail(attempt, table, place.key, shorten_wait(failure))
         if earlier is not None:  # seen with one model only, the failure may be that model's
-            self._fail(attempt, self._states, place.key if earlier.place == place.key else key, failure)
+            self._fail(attempt, self.states, place.key if earlier.place == place.key else key, failure)
 
     def _fail(self, attempt: OpenAttempt, table: Table, key: bytes, failure: Failure) -> None:
         """Apply a failure to the circuit of ``key``."""
         settings = attempt.entry.circuit or self._circuit
-        before = attempt.before if table is self._states else attempt.own_before
+        before = attempt.before if table is self.states else attempt.own_before
         if attempt.place.latest is not attempt or key != attempt.place.key:
             before = None
 
@@ -465,11 +466,11 @@ class Health:
             circuit = circuit if before is None else undo_success(circuit, before)
             return after_failure(circuit, failure, settings)
 
-        if table is self._states:
+        if table is self.states:
             self._remember_failure(key)
         before_change, after = table.update(key, change)
         self._log_transition(attempt, table, key, before_change, after, failure.at)
-        self._write_outage(key, None if table is self._states else attempt.client, after, failure.at)
+        self._write_outage(key, None if table is self.states else attempt.client, after, failure.at)
 
     def _release_trial(self, attempt: OpenAttempt) -> None:
         """Release the trial of ``attempt`` if it ended without a result, so that the next request is the trial."""
@@ -483,7 +484,7 @@ class Health:
         self, attempt: OpenAttempt, table: Table, key: bytes, before: Circuit, after: Circuit, now: float
     ) -> None:
         place = attempt.place
-        if table is not self._states:
+        if table is not self.states:
             self.transitions.log_client_change(place.name, str(attempt.client), before, after, now)
             return
         names = self._accounts.get(key, [place.name]) if key == place.account else [place.name]
@@ -496,7 +497,7 @@ class Health:
             del self._failed_keys[next(iter(self._failed_keys))]
 
     def _add_place(self, target: Target, identity: Identity) -> UsedPlace:
-        probe, shares = self._probes.get(identity.endpoint), self._shares_at(identity.endpoint)
+        probe, shares = self.probed.get(identity.endpoint), self._shares_at(identity.endpoint)
         place = UsedPlace(target.entry.name, target.place[:LONGEST_NAME], identity, probe, shares)
         self._places[identity.place] = place
         if len(self._places) > MOST_UNLISTED:
@@ -515,8 +516,8 @@ class Health:
 
         Others are models of wildcard entries, and clients' own credentials."""
         now = self.clock()
-        found = [self._state(name, name, self._keys(one), now) for name, one in self._entries.items()]
-        keys = {one.place for one in self._entries.values()}
+        found = [self._state(name, name, self._keys(one), now) for name, one in self._identities.items()]
+        keys = {one.place for one in self._identities.values()}
         for one in self._places.values() if self._failed_keys else ():
             if one.key not in keys and (one.key in self._failed_keys or one.account in self._failed_keys):
                 state = self._state(one.entry, one.name, one.keys, now)
@@ -535,11 +536,15 @@ class Health:
         )
 
     def _state(self, entry: str, name: str, keys: tuple[bytes, ...], now: float) -> TargetState:
-        rows = [row for _, row in _not_closed(self._states, keys) if availability(row, now) != "in"]
+        rows = [row for _, row in _not_closed(self.states, keys) if availability(row, now) != "in"]
         if not rows:
             return TargetState(entry, name, "in", key=keys[0])
         row = max(rows, key=lambda row: row.until)
         return TargetState(entry, name, availability(row, now), row.reason, max(row.until - now, 0.0), keys[0])
+
+
+def _is_probed(entry: ModelEntry) -> bool:
+    return entry.probe is not None and (entry.base_url or entry.provider.base_url) is not None
 
 
 def _not_closed(table: Table, keys: Iterable[bytes]) -> list[tuple[bytes, Circuit]]:

@@ -4,7 +4,7 @@ The gateway sends no other requests of its own: health checks that query models 
 #9584). Only entries with ``probe`` are probed."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,11 +13,9 @@ import attrs
 import trio
 
 from gateway.config.model_entry import ModelEntry
-from gateway.config.settings import Config
 from gateway.health.circuit import Circuit, after_probe, claim_probe
-from gateway.health.states import States
-from gateway.health.transitions import TransitionLog
-from gateway.routing.target import Identity, digest
+from gateway.health.health import Health
+from gateway.routing.target import Identity
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
@@ -53,46 +51,48 @@ class ServerProbe:
         return UpstreamRequest("GET", self.url, tuple(headers))
 
 
-def probes_of(config: Config) -> dict[str, ServerProbe]:
-    """Return the probes of a configuration by endpoint."""
-    names: dict[str, list[str]] = {}
-    for entry in config.entries:
-        names.setdefault(Identity.of(entry, entry.model).endpoint, []).append(entry.name)
-    found: dict[str, ServerProbe] = {}
-    for entry in config.entries:
-        base = entry.base_url or entry.provider.base_url
-        if entry.probe is not None and base is not None:
-            endpoint = Identity.of(entry, entry.model).endpoint
-            parts = urlsplit(base)
-            url = f"{parts.scheme}://{parts.netloc}{entry.probe}"
-            found.setdefault(
-                endpoint, ServerProbe(entry, url, tuple(names[endpoint]), digest(b"probe", endpoint.encode()))
-            )
-    return found
+def _probes_of(entries: Iterable[ModelEntry], keys: Mapping[str, bytes]) -> tuple[ServerProbe, ...]:
+    """Return a probe for each server that has one of ``keys`` by its endpoint."""
+    found: dict[str, list[ModelEntry]] = {}
+    for entry in entries if keys else ():
+        endpoint = Identity.of(entry, entry.model).endpoint
+        if endpoint in keys:
+            found.setdefault(endpoint, []).append(entry)
+    return tuple(_probe_of(same, keys[endpoint]) for endpoint, same in found.items())
+
+
+def _probe_of(entries: Sequence[ModelEntry], key: bytes) -> ServerProbe:
+    """Return the probe of the server of ``entries``, by the first one that has ``probe``."""
+    entry = next(one for one in entries if one.probe is not None)
+    parts = urlsplit(entry.base_url or entry.provider.base_url or "")
+    return ServerProbe(entry, f"{parts.scheme}://{parts.netloc}{entry.probe}", tuple(one.name for one in entries), key)
 
 
 class Prober:
-    """Probes the servers of the current configuration, and updates their circuits."""
+    """Probes the servers of the current configuration, and updates their circuits in ``health``."""
 
-    def __init__(self, states: States, clock: Callable[[], float], transitions: TransitionLog) -> None:
-        self.probes: Mapping[str, ServerProbe] = {}
-        self._states = states
-        self._clock = clock
-        self._transitions = transitions
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._entries: tuple[ModelEntry, ...] = ()
+        self._probes: tuple[ServerProbe, ...] = ()
         self._warned_urls: set[str] = set()
 
     async def run(self, upstream: Upstream) -> None:
         """Probe until cancelled. Raises nothing else, because the process shares its nursery."""
         async with trio.open_nursery() as nursery:
             while True:
-                for probe in self.probes.values():
+                if self._entries is not self._health.entries:
+                    self._entries = self._health.entries
+                    self._probes = _probes_of(self._entries, self._health.probed)
+                for probe in self._probes:
                     if self._claim_turn(probe):
                         nursery.start_soon(self._send_probe, probe, upstream)
                 await trio.sleep(TICK)
 
     def _claim_turn(self, probe: ServerProbe) -> bool:
         """Return whether this worker sends the probe now due."""
-        before, after = self._states.update(probe.key, partial(claim_probe, now=self._clock(), every=EVERY))
+        claim = partial(claim_probe, now=self._health.clock(), every=EVERY)
+        before, after = self._health.states.update(probe.key, claim)
         return before is not after
 
     async def _send_probe(self, probe: ServerProbe, upstream: Upstream) -> None:
@@ -105,13 +105,13 @@ class Prober:
                 reason = error.info.reason
                 if reason not in UNAVAILABLE:  # local limits and errors do not count
                     return
-        now = self._clock()
+        now = self._health.clock()
 
         def change(circuit: Circuit) -> Circuit:
             return after_probe(circuit, reason, now, EVERY)
 
-        before, after = self._states.update(probe.key, change)
-        self._transitions.log_change(probe.key, probe.entry.name, probe.names, before, after, now)
+        before, after = self._health.states.update(probe.key, change)
+        self._health.transitions.log_change(probe.key, probe.entry.name, probe.names, before, after, now)
 
     def _reason_of_status(self, probe: ServerProbe, status: int) -> FailureReason | None:
         if status == 503:

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from gateway.config_files.loading import from_mapping
 from gateway.health.health import Health
 from gateway.health.states import LocalStates
+from gateway.probing import Prober
 from gateway.routing.router import Router
 from gateway.upstream.client import Upstream
 from streams.events import ErrorInfo
@@ -50,7 +51,7 @@ async def probing(content: dict[str, Any], workers: int = 1) -> AsyncIterator[Pr
     async with Upstream(trust_env=False) as upstream, trio.open_nursery() as nursery:
         for health in found:
             health.apply_config(read)
-            nursery.start_soon(health.prober.run, upstream)
+            nursery.start_soon(Prober(health).run, upstream)
         yield Probing(found[0], Router(read))
         nursery.cancel_scope.cancel()
 
