@@ -29,11 +29,11 @@ def replace_file(path: Path, content: bytes, mode: int = 0o666) -> None:
 
     A new file gets ``mode`` without the bits of the umask; another one keeps its owner, group and mode. A file that
     cannot be replaced, such as in a folder of someone else, is written in place."""
-    path = Path(os.path.realpath(path))  # keeps symbolic links
     before = path.stat() if path.exists() else None
     if before is not None and not stat.S_ISREG(before.st_mode):  # a pipe or a terminal
         path.write_bytes(content)
         return
+    path = Path(os.path.realpath(path))  # keeps symbolic links
     temporary = path.with_name(f".trigate-{os.urandom(8).hex()}")
     at_first = mode if before is None else 0o600  # the content may be more private than others' right to the new file
     try:

@@ -39,6 +39,12 @@ def test_a_replaced_file_keeps_its_mode_and_links(tmp_path):
     assert link.is_symlink()
 
 
+@pytest.mark.process
+def test_standard_output_that_is_a_pipe_is_written():
+    code = "import pathlib; from configfile.users_files import *; replace_file(pathlib.Path('/dev/stdout'), b'new')"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout == b"new"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
 def test_a_replaced_file_keeps_its_owner(tmp_path):
     """The service's user could not read a configuration that root had written again."""
