@@ -4,12 +4,12 @@ import weakref
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from gateway.config.kinds import UNIX
 from gateway.config.settings import Config
-from gateway.endpoints.cors import cors_of
 from gateway.endpoints.health import ALIVE, READY
 from gateway.endpoints.own_routes import own_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
@@ -18,6 +18,7 @@ from gateway.exchange.service import Service
 from gateway.http.external_url import make_url_adapter
 from gateway.http.late_imports import import_all, load_module
 from gateway.lifespan import add_process_tasks
+from gateway.named_imports import import_named
 from gateway.open_features import RunningFeatures
 from gateway.open_service import open_service
 from gateway.processes.descriptors import default_connections
@@ -27,6 +28,9 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.route_table import RouteTable
 from gateway.stores.store import Store
 from providers.apis import CODECS
+
+if TYPE_CHECKING:
+    from gateway.endpoints.cors import Cors
 
 
 def create_app(
@@ -73,9 +77,9 @@ def app_of(config: Config, service: Service) -> App:
     for route in served:
         routes.add(route.path, route.handler, route.methods, is_listed=route.is_listed, uses=route.uses)
     guard = ConfiguredGuard(config, service.ledger, routes, service.authenticator, service.hooks.guarded)
-    cors = None
+    cors: Cors | None = None
     if config.cors:
-        cors = cors_of(config.cors, served)
+        cors = import_named("gateway.endpoints.cors:cors_of")(config.cors, served)
     most = config.limits.request_body
     unknown = partial(answer_unknown, service, routes, cors)
     app = App(most, guard, routes, unknown, QuartPart(routes, guard).app)

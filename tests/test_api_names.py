@@ -37,7 +37,7 @@ EXCEPTIONS: Final = {
     "request/narrowing.py": "a provider that is called as its API is",
     "features/client_routing/bodies.py": "a member of other routers' bodies, which is Anthropic's own in Messages",
     "request/tools_in_chat.py": "a rule about Chat: some models take tools in Responses alone",
-    "routing/described.py": "a type of models, which is called as an API is",
+    "viewing/described.py": "a type of models, which is called as an API is",
     "routing/endpoint_defaults.py": "the same",
     "features/steps/batch_lines.py": "the APIs of a batch's requests and results",
     "features/steps/conversations.py": "the items of stored turns, which are those of Responses",

@@ -110,12 +110,13 @@ ARROWS: Final = {
         access config endpoints exchange http ledger providers.apis providers.catalog providers.endpoints
         providers.errors providers.neutral request routing seams serving streaming upstream""",
     "gateway.websockets": "exchange http providers.apis serving",
-    "gateway.viewing": "access config http providers.catalog",
+    "gateway.viewing": """
+        access config http providers.catalog providers.endpoints providers.errors providers.neutral routing""",
     "gateway.processes": "serving",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving websockets",
     "gateway.app": """
-        config endpoints exchange http lifespan open_features open_service processes providers.apis serving
-        stores""",
+        config endpoints exchange http lifespan named_imports open_features open_service processes providers.apis
+        serving stores""",
     "gateway.asgi": "app config_files config_reports file_search log_output open_store serving",
     "gateway.reload": """
         app config config_files config_reports exchange http open_features open_service seams serving shared""",
@@ -124,7 +125,7 @@ ARROWS: Final = {
         named_imports open_features open_service open_store providers.apis providers.catalog providers.endpoints
         providers.errors providers.grammar providers.members providers.neutral
         providers.recordings providers.request_api processes reload routing seams serving shared stores
-        users_files""",
+        users_files viewing""",
     "gateway.__main__": "commands mock named_imports providers.catalog",
     "gateway.program": "__main__",
 }

@@ -18,6 +18,8 @@ from gateway.commands.init import start_of
 from gateway.config.model_entry import entry_price
 from gateway.config.settings import Config
 from gateway.routing.router import Router
+from gateway.viewing.described import Descriptions
+from gateway.viewing.listed_models import list_models
 from providers.catalog.models import plain_name
 from providers.catalog.prices import NANOS, Price, price_of
 from providers.catalog.providers import find
@@ -52,7 +54,8 @@ class ConfiguredOffer:
 
     def __init__(self, config: Config) -> None:
         self._router = Router(config)
-        self.names: Sequence[str] = [model.id for model in self._router.models()]
+        self._descriptions = Descriptions(self._router)
+        self.names: Sequence[str] = [model.id for model in list_models(self._router)]
         self.default = config.default
 
     def rejection_reason(self, name: str) -> str:
@@ -69,12 +72,12 @@ class ConfiguredOffer:
 
     def prompt_limit(self, name: str) -> int | None:
         """Return the maximum number of prompt tokens for ``name``, ``None`` if unknown."""
-        known = self._router.description(name)
+        known = self._descriptions.of(name)
         return None if known is None else known.prompt
 
     def facts_of(self, name: str) -> OfferedFacts:
         """Return the known facts about ``name``, one of ``names``."""
-        known = self._router.description(name)
+        known = self._descriptions.of(name)
         if known is None:
             return OfferedFacts()
         first = known.found[0]

@@ -27,8 +27,9 @@ from gateway.config.settings import Config
 from gateway.config_reports.spelling import spelled_value
 from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, Plan
-from gateway.routing.router import Explanation, Router
+from gateway.routing.router import Router
 from gateway.seams.feature import Explained, ExplainedRequest
+from gateway.viewing.explained import Explanation, explain_plan
 from providers.apis import CODECS
 from providers.catalog.prices import NAMED_PRICES, NANOS, Price
 from providers.catalog.prompt_caching import CachingRow
@@ -200,11 +201,11 @@ def _explain_for(config: Config, model: str, api: Api, key: str | None) -> Expla
 
     Raises ``GatewayError``, as for its request, and ``click.UsageError`` if the client has expired."""
     if key is None:
-        return Router(config).explain(model, api)
+        return explain_plan(Router(config), model, api)
     rights = Authenticator(config)
     if not rights.knows(key):
         raise click.UsageError(f"--key: the access of the client {key} has expired, so its requests get 401")
-    found = Router(config).explain(model, api, rights.wall(key), key)
+    found = explain_plan(Router(config), model, api, rights.wall(key), key)
     for target in found.plan.targets:
         rights.check(key, target.requested_name, target.entry, target.model, None)
     return found

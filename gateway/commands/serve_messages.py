@@ -19,11 +19,12 @@ from gateway.config.settings import Config, Remark
 from gateway.log_output.setup import Log
 from gateway.processes.descriptors import descriptor_warning
 from gateway.routing.router import Router
+from gateway.viewing.listed_models import list_models
 
 
 def announce_listeners(config: Config, listeners: Sequence[OpenListener]) -> None:
     """Print the addresses of ``listeners`` and how to use them."""
-    names = [model.id for model in Router(config).models()] or [entry.name for entry in config.entries]
+    names = [model.id for model in list_models(Router(config))] or [entry.name for entry in config.entries]
     default = config.default or names[0]
     watch = _live_view_text(config, listeners[0]) if value_of(config, "ui") else None
     keyed = config.asks_for_key

@@ -42,7 +42,6 @@ from gateway.config_files.providers import build_providers
 from gateway.config_files.readable_secrets import warn_of_readable_secrets
 from gateway.config_files.routes import build_aliases
 from gateway.config_files.storage import build_state_storage, check_counters
-from gateway.config_files.untrusted_file import check_untrusted
 from gateway.config_files.values import build_retries, changed_circuit
 from gateway.features.known import features, features_of, import_early_features, other_feature
 from gateway.features.order import EFFECTIVE
@@ -157,7 +156,7 @@ def _examine(
         findings.warn(warning)
     config, entries = _build_config(reading, variables.stored, findings)
     if unnamed is not None:
-        check_untrusted(content, variables, unnamed, findings)
+        import_named("gateway.config_files.untrusted_file:check_untrusted")(content, variables, unnamed, findings)
     for one in unpriced_models(config):
         place = entries.paths[one.entry.name]
         if (*place, "price") not in findings.faulty:

@@ -1,29 +1,24 @@
 """From a model's name and the client's API to a plan: provider, API, URL and credential of each target."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import lru_cache
-from types import MappingProxyType
 
 import attrs
 
 from gateway.config.aliases import Route, RouteTarget
 from gateway.config.attempts import Retries
 from gateway.config.model_entry import ModelEntry, entry_price
-from gateway.config.names import Found, May, Meaning, Names, listed_names
+from gateway.config.names import Found, May, Meaning, Names
 from gateway.config.settings import Config
-from gateway.http.headers import Headers
-from gateway.http.urls import MASK, mask_url
-from gateway.routing.described import Description, describe_targets
 from gateway.routing.endpoint_defaults import default_for, marked_default
 from gateway.routing.fallback import fall_back
-from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, Wall, candidates_inside, select_by_kind
-from gateway.routing.target import LaneName, Target
+from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, select_by_kind
+from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.catalog.models import is_claude
 from providers.catalog.provider import ORDER, endpoint_url, url_for
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName, Place
-from providers.errors.member_paths import BETA
 from providers.neutral.codec import Recipient
 from streams.errors import GatewayError, invalid
 from streams.events import Api
@@ -32,42 +27,8 @@ from streams.timeouts import Timeouts
 REMEMBERED, SHORT = 512, 256
 """Number of cached plans, and the longest name in characters whose plan is cached."""
 
-NOTHING_LISTED: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-
-DESCRIBED = 4096
-"""Number of cached descriptions; large enough for a list of all models."""
-
 _OFFERED = 20
 """Names of entries with the endpoint in an error."""
-
-
-@attrs.frozen(repr=False)
-class Model:
-    """One model in the response of ``GET /v1/models``."""
-
-    id: str
-    owned_by: str
-
-
-@attrs.frozen(eq=False, repr=False)
-class Explanation:
-    """A plan and the reasons for its order, safe to show: secrets in headers and URLs are masked.
-
-    ``special`` are the candidates for some kinds of requests, which go to them first."""
-
-    plan: Plan
-    why: str
-    url: str
-    headers: Headers
-    special: tuple[Candidate, ...] = ()
-
-    @property
-    def target(self) -> Target:
-        return self.plan.first
-
-    @property
-    def lane(self) -> LaneName:
-        return self.target.lane
 
 
 class Router:
@@ -76,15 +37,14 @@ class Router:
     ``several`` are the default retries of a name with several targets."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self.config = config
         self.several = config.retries or Retries()
-        self._names = Names.of(config)
+        self.names = Names.of(config)
         self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)
         self._routes_anything = bool(config.routes) or config.retries is not None
         # A plan that raises nothing is the same for every client.
         self._cached_plan = lru_cache(REMEMBERED)(self._make_plan)
         self._cached_endpoint_plan = lru_cache(REMEMBERED)(self._make_endpoint_plan)
-        self._cached_description = lru_cache(DESCRIBED)(self._describe)
 
     def hash_keys(self, check: Callable[[], object] = lambda: None) -> None:
         """Compute the hash of each key, some 20 ms each, so that no request has to. ``check()`` precedes each.
@@ -93,7 +53,7 @@ class Router:
 
         Call it in a thread: the computation releases the interpreter. The process must not exit meanwhile, because
         OpenSSL frees its memory then."""
-        for entry in self._config.entries:
+        for entry in self.config.entries:
             check()
             entry.issuer.account  # noqa: B018  # it is remembered
             entry_price(entry, entry.model)
@@ -116,18 +76,19 @@ class Router:
         return self.plan(model, api, may).first
 
     def _make_plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
-        return self._plan_for(self._meaning(model, may), model, api)
+        return self.plan_for(self._meaning(model, may), model, api)
 
     def _meaning(self, model: str | None, may: May | None) -> Meaning:
         """Return the meaning of ``model`` in a request. Raises ``GatewayError``."""
-        if model and "*" in model and self._names.is_wildcard_alias(model):
+        if model and "*" in model and self.names.is_wildcard_alias(model):
             raise GatewayError(
                 "not_found", f"{model} stands for many models: write the name of one, without the *",
                 code="model_not_found", param="model",
             )  # fmt: skip
-        return self._names.meaning(model, may)
+        return self.names.meaning(model, may)
 
-    def _plan_for(self, meaning: Meaning, requested_name: str | None, api: Api) -> Plan:
+    def plan_for(self, meaning: Meaning, requested_name: str | None, api: Api) -> Plan:
+        """Return the plan for ``requested_name``, which has this ``meaning``."""
         return self._plan_with(_candidates(meaning, requested_name, api), meaning.route)
 
     def _plan_with(self, candidates: tuple[Candidate, ...], route: Route | None) -> Plan:
@@ -173,16 +134,16 @@ class Router:
 
     def endpoint_default(self, endpoint: EndpointName, may: May | None = None) -> str:
         """Return the default model for ``endpoint``. Raises ``GatewayError`` (400)."""
-        return marked_default(self._names, endpoint, may) or default_for(self._config.entries, endpoint, may)
+        return marked_default(self.names, endpoint, may) or default_for(self.config.entries, endpoint, may)
 
     def marked_default(self, endpoint: EndpointName, may: May | None = None) -> str | None:
         """Return the model for ``endpoint`` that is configured with ``default: true``."""
-        return marked_default(self._names, endpoint, may)
+        return marked_default(self.names, endpoint, may)
 
     def _no_endpoint_error(self, model: str, endpoint: EndpointName, may: May | None) -> GatewayError:
         """Return the error for a model whose provider has no ``endpoint``. It names entries that have it."""
         having = [
-            entry.name for entry in self._config.entries
+            entry.name for entry in self.config.entries
             if (may is None or may(entry.name)) and entry.place_of(endpoint, entry.model) is not None
         ]  # fmt: skip
         offered = having[:_OFFERED]
@@ -199,84 +160,24 @@ class Router:
 
         A name with one target has none by default, because clients retry, too."""
         if route is None:
-            return entry.retries or self._config.retries or SINGLE_ATTEMPT
+            return entry.retries or self.config.retries or SINGLE_ATTEMPT
         of_one = (entry.retries, SINGLE_ATTEMPT) if len(route.places) == 1 else (None, Retries())
-        return route.retries or of_one[0] or self._config.retries or of_one[1]
+        return route.retries or of_one[0] or self.config.retries or of_one[1]
 
     def _sets_retries(self, route: Route | None) -> bool:
-        return self._config.retries is not None or (route is not None and route.retries is not None)
-
-    def explain(self, model: str | None, api: Api, wall: Wall = None, client: str | None = None) -> Explanation:
-        """Return the plan with its reasons for ``client``, which has this ``wall``.
-
-        Raises the same errors, and one if no target may serve the client."""
-        meaning = self._names.meaning(model)
-        plan = self._plan_for(meaning, model, api)
-        inside = candidates_inside(plan.candidates, wall, client)
-        plan, special = plan.with_candidates(select_by_kind(inside, frozenset())), [one for one in inside if one.kinds]
-        target = plan.first
-        betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
-        url = target.address(target.suffix_of("answer") or "")
-        headers = (*betas, *_masked_headers(target))
-        return Explanation(plan, _reason_for(meaning, target), mask_url(url), headers, tuple(special))
+        return self.config.retries is not None or (route is not None and route.retries is not None)
 
     def storing_targets(self, api: Api) -> tuple[Target, ...]:
         """Return a target for each entry whose provider stores the turns of ``api``."""
         return tuple(
             _target(Found(entry, model, ""), None, api)
-            for entry in self._config.entries
+            for entry in self.config.entries
             if (model := entry.model_with_turns(api)) is not None
         )
 
     def entries_with(self, endpoint: EndpointName) -> tuple[ModelEntry, ...]:
         """Return the entries that have ``endpoint``, in the configuration's order."""
-        return tuple(one for one in self._config.entries if one.place_of(endpoint, one.model) is not None)
-
-    def models(self, listed: Mapping[str, tuple[str, ...]] = NOTHING_LISTED) -> tuple[Model, ...]:
-        """Return the models that clients can name, in the configuration's order.
-
-        Entries come first, then aliases and routes. A wildcard represents the models that its provider has ``listed``,
-        otherwise for those of the catalogue."""
-        owners: dict[str, str] = {}
-        for entry in self._config.entries:
-            for name in listed_names(entry, listed.get(entry.name, ())):
-                if not self._names.is_refused(name):
-                    owners.setdefault(name, entry.provider.display_name)
-        for alias in (*self._config.aliases, *self._config.routes):
-            first = self._names.find(alias).entry
-            names = self._wildcard_names(alias, listed) if self._names.is_wildcard_alias(alias) else (alias,)
-            owners.update(dict.fromkeys(names, first.provider.display_name))
-        return tuple(Model(name, owner) for name, owner in owners.items())
-
-    def _wildcard_names(self, alias: str, listed: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-        """Yield the names that the wildcard ``alias`` has for known models of its first target with a ``*``."""
-        route = self._config.routes[alias]
-        template = next((one.target for _, one in route.places if "*" in one.target), None)
-        found = None if template is None else self._names.target(route, template)
-        if template is None or found is None:
-            return
-        for model in listed.get(found.entry.name, ()) or found.entry.provider.models:
-            name = route.name_for(template, f"{found.entry.prefixes[0]}/{model}")
-            if name is not None and not self._names.is_refused(name) and self._names.route_of(name) is route:
-                yield name
-
-    def description(self, name: str) -> Description | None:
-        """Return the description of ``name``, or ``None`` if it is unknown or ambiguous."""
-        try:
-            return self._cached_description(name) if len(name) <= SHORT else self._describe(name)
-        except GatewayError:
-            return None
-
-    def _describe(self, name: str) -> Description:
-        return describe_targets(self._names.meaning(name).found)
-
-
-def _masked_headers(target: Target) -> Headers:
-    entry = target.entry
-    if entry.sign_in is not None:
-        return ((entry.sign_in.signer.names[0], MASK), *((name, MASK) for name, _ in entry.headers))
-    shown = attrs.evolve(entry, key=entry.key and MASK, headers=tuple((name, MASK) for name, _ in entry.headers))
-    return attrs.evolve(target, entry=shown).headers(MASK)
+        return tuple(one for one in self.config.entries if one.place_of(endpoint, one.model) is not None)
 
 
 def _candidates(meaning: Meaning, requested_name: str | None, api: Api) -> tuple[Candidate, ...]:
@@ -296,10 +197,6 @@ def _candidates(meaning: Meaning, requested_name: str | None, api: Api) -> tuple
 
 def _candidate(target: Target, group: int, one: RouteTarget | None) -> Candidate:
     return Candidate(target) if one is None else Candidate(target, group, one.weight, one.failures, one.kinds)
-
-
-def _reason_for(meaning: Meaning, target: Target) -> str:
-    return next(one.why for one in meaning.found if (one.entry, one.model) == (target.entry, target.model))
 
 
 def _target(found: Found, requested_name: str | None, api: Api) -> Target:

@@ -6,6 +6,7 @@ from functools import partial
 from configfile.wording import time_text
 from gateway.features.admin.calls import AdminAnswer, AdminCall, in_thread
 from gateway.features.admin.levels import level_rows
+from gateway.viewing.listed_models import list_models
 
 
 async def show_caller(call: AdminCall) -> AdminAnswer:
@@ -36,6 +37,6 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
 
 def _models(call: AdminCall) -> list[str]:
     authenticator, client = call.service.authenticator, call.caller.name
-    listed = [model.id for model in call.service.router.models() if authenticator.can_use(client, model.id)]
+    listed = [model.id for model in list_models(call.service.router) if authenticator.can_use(client, model.id)]
     wild = [entry.name for entry in call.config.entries if entry.wildcard and authenticator.reaches(client, entry)]
     return list(dict.fromkeys((*listed, *wild)))

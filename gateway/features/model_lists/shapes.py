@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from gateway.config.model_entry import entry_price
 from gateway.http.paths import EMBEDDING_METHODS, METHODS
-from gateway.routing.described import Description
-from gateway.routing.router import Model
+from gateway.viewing.described import Description
+from gateway.viewing.listed_models import Model
 
 _INPUTS: Final = {"images": "image", "pdf": "file", "audio": "audio", "video": "video"}
 _PARAMETERS: Final = {"tools": "tools", "structured_output": "structured_outputs", "reasoning": "reasoning"}

@@ -23,10 +23,11 @@ from gateway.features.model_lists.shapes import (
 from gateway.http.offload import offload_always
 from gateway.http.paths import SERVED_METHODS, is_anthropic, shorten_path
 from gateway.http.response import JSON_HEADERS, Response
-from gateway.routing.described import Description
 from gateway.routing.plan import candidates_inside
-from gateway.routing.router import Model, Router
+from gateway.routing.router import Router
 from gateway.serving.route_table import Handler
+from gateway.viewing.described import Description, Descriptions
+from gateway.viewing.listed_models import Model, list_models
 from providers.apis import CODECS
 from providers.endpoints.model_types import MODEL_TYPES, ModelType, voices_of
 from streams.errors import GatewayError, invalid
@@ -60,6 +61,7 @@ class ModelList:
 
     def __init__(self, router: Router, authenticator: Authenticator, lists: ProviderLists) -> None:
         self._router = router
+        self._descriptions = Descriptions(router)
         self._lists = lists
         self._authenticator = authenticator
         self._started = int(time.time())
@@ -97,7 +99,7 @@ class ModelList:
 
         def make_list() -> list[dict[str, Any]]:
             shown_models = [model for model in self._visible(call, listed) if wanted in (None, model.id)]
-            return [shape(model, self._router.description(model.id)) for model in shown_models]
+            return [shape(model, self._descriptions.of(model.id)) for model in shown_models]
 
         try:
             return _json(call, {"data": await offload_always(make_list)})
@@ -124,8 +126,8 @@ class ModelList:
         )
 
     def _speech_models(self, client: str | None) -> list[tuple[str, Description]]:
-        models = self._allowed_models(client, self._router.models())
-        found = ((model.id, self._router.description(model.id)) for model in models)
+        models = self._allowed_models(client, list_models(self._router))
+        found = ((model.id, self._descriptions.of(model.id)) for model in models)
         return [(id, one) for id, one in found if one is not None and one.type == "speech"]
 
     def _provider_name(self, client: str | None, name: str, api: Api) -> str:
@@ -152,7 +154,7 @@ class ModelList:
                 return {"object": "list", "data": data, "models": []}
 
     def _visible(self, call: Call, listed: Mapping[str, tuple[str, ...]]) -> list[Model]:
-        visible, wanted = self._allowed_models(call.client, self._router.models(listed)), call.argument("type")
+        visible, wanted = self._allowed_models(call.client, list_models(self._router, listed)), call.argument("type")
         if not wanted:
             return visible
         if wanted not in MODEL_TYPES:
@@ -164,11 +166,11 @@ class ModelList:
         return [model for model in models if model.id in names]
 
     def _type(self, model: Model) -> ModelType:
-        description = self._router.description(model.id)
+        description = self._descriptions.of(model.id)
         return "chat" if description is None else description.type
 
     def _model_json(self, model: Model, shape: Shape) -> dict[str, Any]:
-        description = self._router.description(model.id)
+        description = self._descriptions.of(model.id)
         match shape:
             case "gemini":
                 return gemini_model(model, description)

@@ -11,6 +11,7 @@ from gateway.exchange.requested_plan import allowed_plan
 from gateway.ledger.record import Record
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
+from gateway.viewing.listed_models import list_models
 from providers.endpoints.endpoint import EndpointName
 from streams.errors import GatewayError, invalid
 
@@ -69,7 +70,7 @@ def only_target(context: ExchangeContext, shapes: Collection[str]) -> Target:
 
 def _all_targets(context: ExchangeContext, shapes: Collection[str]) -> Iterator[Target]:
     service, client = context.service, context.client_request.client
-    for model in service.router.models()[:MAX_SEARCHED]:
+    for model in list_models(service.router)[:MAX_SEARCHED]:
         if service.authenticator.can_use(client, model.id):
             try:
                 yield _plan(_with_throwaway_record(context), model.id, shapes).first

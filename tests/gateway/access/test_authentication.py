@@ -12,6 +12,7 @@ from gateway.config_files.loading import Config, ConfigError, from_mapping, load
 from gateway.config_reports.doubtful_clients import expiring_keys
 from gateway.request.client_request import ClientRequest
 from gateway.routing.router import Router
+from gateway.viewing.listed_models import list_models
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 
@@ -276,7 +277,7 @@ def test_a_name_that_ends_in_a_mark_is_another_one_than_that_without_it():
 
 def test_the_models_that_are_listed_for_a_key_are_those_that_it_may_use():
     settings = config({"name": "alice", "key": ALICE, "models": ["fast", "gpt-4o"]}, {"name": "bob", "key": BOB})
-    names = [model.id for model in Router(settings).models()]
+    names = [model.id for model in list_models(Router(settings))]
     assert Authenticator(settings).allowed_models("alice", names) == {"fast", "openai/gpt-4o"}
     assert Authenticator(settings).allowed_models("bob", names) == set(names)
     assert Authenticator(config()).allowed_models(None, names) == set(names)

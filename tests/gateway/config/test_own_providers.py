@@ -5,6 +5,7 @@ import pytest
 from gateway.config_files.loading import ConfigError, from_mapping, load
 from gateway.config_reports.changes import changes
 from gateway.routing.router import Router
+from gateway.viewing.listed_models import list_models
 from tests.support.each_row import each_row
 
 HEAD = {"version": "v0.4.0"}
@@ -52,7 +53,7 @@ def test_every_attribute_of_a_row_can_be_configured():
     (entry,) = made.entries
     assert dict(entry.headers) == {"x-team": "one", "x-other": "entry"}
     assert entry.quirks_of("acme-1").billing_line is False
-    assert [(model.id, model.owned_by) for model in Router(made).models()] == [("acme/acme-1", "Acme")]
+    assert [(model.id, model.owned_by) for model in list_models(Router(made))] == [("acme/acme-1", "Acme")]
 
 
 def test_a_known_provider_is_changed_and_keeps_the_rest():

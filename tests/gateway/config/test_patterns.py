@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gateway.config.patterns import ModelNames
 from gateway.config_files.loading import from_mapping
 from gateway.routing.router import Router
+from gateway.viewing.listed_models import list_models
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 
@@ -118,7 +119,7 @@ def test_the_error_states_the_key_and_lists_lack_refused_names():
     router = Router(from_mapping(content))
     with pytest.raises(GatewayError, match=r"'groq/llama-3' is not configured here; `model_names.refused`"):
         router.plan("groq/llama-3", "chat")
-    listed = [one.id for one in router.models({"groq/*": ("llama-3", "other")})]
+    listed = [one.id for one in list_models(router, {"groq/*": ("llama-3", "other")})]
     assert listed == ["groq/other"]
 
 
@@ -126,7 +127,7 @@ def test_lists_lack_an_entry_that_only_aliases_reach():
     aliases = {"ours": {"target": "mine"}, "route": {"targets": ["mine", "groq/x"]}}
     content = {"version": "v0.4.0", "model_providers": ENTRIES[2:], "model_aliases": aliases}
     router = Router(from_mapping({**content, "model_names": {"exact": True, "refused": ["mine"]}}))
-    assert [one.id for one in router.models({"groq/*": ("x",)})] == ["groq/x", "ours", "route"]
+    assert [one.id for one in list_models(router, {"groq/*": ("x",)})] == ["groq/x", "ours", "route"]
     assert [one.target.entry.name for one in router.plan("route", "chat").candidates] == ["mine", "groq/*"]
 
 

@@ -12,6 +12,7 @@ from gateway.config_files.loading import ConfigError, from_mapping, load
 from gateway.config_reports.changes import changes
 from gateway.config_reports.warnings import warnings_of
 from gateway.routing.router import Router
+from gateway.viewing.listed_models import list_models
 from streams.events import UNAVAILABLE
 from tests.support.each_row import each_row
 from tests.support.examples import examples
@@ -250,7 +251,7 @@ def test_variables_in_routes_may_stay_unknown(tmp_path):
     path.write_text(VARIABLES)
     config = load(path, None)
     assert config.routes == {"r": Route(name="r", groups=((RouteTarget("a"),),))}
-    assert [model.id for model in Router(config).models()] == ["a", "r"]
+    assert [model.id for model in list_models(Router(config))] == ["a", "r"]
 
 
 def test_variables_in_routes_are_expanded(tmp_path):

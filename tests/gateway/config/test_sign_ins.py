@@ -12,6 +12,7 @@ from gateway.config_files.loading import ConfigError, from_mapping, load
 from gateway.config_files.packages import SIGN_IN_MODULES
 from gateway.routing.router import Router
 from gateway.routing.target import Identity
+from gateway.viewing.explained import explain_plan
 from providers.auth.signer import AwsKeys
 
 BEDROCK = "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1"
@@ -153,6 +154,6 @@ def test_accounts_that_sign_in_otherwise_are_others():
 
 
 def test_explain_shows_that_it_is_signed_and_not_with_what():
-    told = Router(of(headers={"x-own": "secret"})).explain("m", "chat", None)
+    told = explain_plan(Router(of(headers={"x-own": "secret"})), "m", "chat", None)
     assert dict(told.headers).keys() == {"authorization", "x-own"}
     assert "secret" not in str(told.headers)

@@ -8,7 +8,9 @@ import pytest
 from gateway.access.authentication import Authenticator
 from gateway.config_files.loading import from_mapping
 from gateway.routing.plan import select_by_kind
-from gateway.routing.router import Model, Router
+from gateway.routing.router import Router
+from gateway.viewing.explained import explain_plan
+from gateway.viewing.listed_models import Model, list_models
 from streams.errors import GatewayError
 from streams.events import APIS, UNAVAILABLE
 from tests.support.each_row import each_row
@@ -53,7 +55,7 @@ def test_a_name_resolves_in_order(asked, target, why):
         {"model": "together/meta-llama/Llama 3:70b"},
         model_aliases={"fast": {"target": "openai/gpt-4o-mini"}},
     )
-    explained = routes.explain(asked, "chat")
+    explained = explain_plan(routes, asked, "chat")
     assert explained.target.name == target
     assert explained.why.startswith(why)
     assert explained.target.requested_name == (asked or "openai/gpt-4o-mini")
@@ -108,10 +110,10 @@ def test_an_id_on_two_providers_is_not_guessed():
 def test_a_bare_id_goes_to_the_one_wildcard_that_has_its_family(asked, target):
     makers = ("anthropic", "openai", "gemini", "deepseek", "xai", "mistral", "moonshotai", "zhipu")
     routes = router(*({"model": f"{maker}/*"} for maker in makers), {"model": "groq/*"})
-    explained = routes.explain(asked, "chat")
+    explained = explain_plan(routes, asked, "chat")
     assert explained.target.name == target
     assert explained.why.startswith(("family of", "well-known id"))
-    assert routes.explain(f"{target}-2", "chat").target.name == f"{target}-2"
+    assert explain_plan(routes, f"{target}-2", "chat").target.name == f"{target}-2"
 
 
 def test_an_entry_and_the_catalogues_list_come_before_a_family():
@@ -259,7 +261,7 @@ def test_a_window_suffix_is_removed_and_becomes_a_beta(asked, target, betas):
     )
     found = routes.resolve(asked, "messages")
     assert (found.name, found.requested_name, found.betas) == (target, asked, betas)
-    shown = routes.explain(asked, "messages").headers
+    shown = explain_plan(routes, asked, "messages").headers
     assert [value for name, value in shown if name == "anthropic-beta"] == list(betas)
     assert routes.resolve(asked, "chat").betas == (), "the provider's own Chat endpoint has no betas"
 
@@ -381,7 +383,7 @@ def test_without_a_client_credential_passthrough_sends_none():
 
 def test_explaining_shows_no_secret():
     routes = router({**OPENAI, "headers": {"x-secret": "hush"}, "http_host": "inner"})
-    explained = routes.explain("gpt-4o", "messages")
+    explained = explain_plan(routes, "gpt-4o", "messages")
     assert dict(explained.headers) == {"authorization": "Bearer ***", "x-secret": "***", "host": "inner"}
     assert (explained.lane, explained.url) == ("hub", "https://api.openai.com/v1/chat/completions")
     assert "sk-openai" not in repr(explained)
@@ -390,7 +392,7 @@ def test_explaining_shows_no_secret():
 
 def test_explaining_shows_no_key_in_a_url():
     base = "http://h:8000/v1?api_key=sk-in-a-url&api-version=2024-10-21&sk-bare"
-    shown = router({"model": "vllm/m", "base_url": base}).explain("m", "chat").url
+    shown = explain_plan(router({"model": "vllm/m", "base_url": base}), "m", "chat").url
     assert shown == "http://h:8000/v1/chat/completions?api_key=***&api-version=2024-10-21&***"
 
 
@@ -415,7 +417,7 @@ def test_a_named_wildcard_is_requested_by_its_name():
     assert routes.resolve("work/gpt-4o", "chat").entry.name == "work"
     assert routes.resolve("home/gpt-4o", "chat").entry.name == "home"
     assert failure(routes.resolve, "openai/gpt-4o", "chat").status == 400
-    assert Model("home/gpt-4o", "OpenAI") in routes.models()
+    assert Model("home/gpt-4o", "OpenAI") in list_models(routes)
 
 
 def test_a_step_of_a_path_is_no_model_of_a_wildcard():
@@ -472,10 +474,10 @@ def test_a_route_may_be_the_default():
 
 def test_a_route_is_listed_suggested_and_explained():
     routes = router(*POOL, model_aliases={"qwen": QWEN, "q": {"target": "cloud"}})
-    assert [model.id for model in routes.models()][-2:] == ["q", "qwen"]
-    assert routes.models()[-1] == Model("qwen", "vLLM")
+    assert [model.id for model in list_models(routes)][-2:] == ["q", "qwen"]
+    assert list_models(routes)[-1] == Model("qwen", "vLLM")
     assert "did you mean qwen?" in failure(routes.plan, "qwem", "chat").message
-    explained = routes.explain("qwen", "chat")
+    explained = explain_plan(routes, "qwen", "chat")
     assert (explained.target.entry.name, explained.why) == ("gpu-1", "route qwen → gpu-1")
 
 
@@ -578,7 +580,7 @@ def test_the_alias_of_all_other_names_leaves_unambiguous_ones_to_their_entries()
 def test_the_list_of_models_has_the_known_names_of_wildcard_aliases():
     routes = router(*PLANS, model_aliases=WILDCARDS)
     listed = {"plan/*": ("claude-a", "claude-haiku-x", "other"), "openai/*": ("gpt-7", "o9"), "groq/*": ("m",)}
-    names = [model.id for model in routes.models(listed)]
+    names = [model.id for model in list_models(routes, listed)]
     assert [name for name in names if name.startswith(("claude-", "house-", "team/", "open*"))] == [
         "claude-own", "claude-a", "house-7",
     ]  # fmt: skip

@@ -26,9 +26,11 @@ from gateway.http.offload import offload_always
 from gateway.http.pages import GUARDED, TEXT
 from gateway.http.response import ChannelBody, Response
 from gateway.routing.plan import Wall
-from gateway.routing.router import Explanation, Router
+from gateway.routing.router import Router
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.serving.route_table import Handler
+from gateway.viewing.explained import Explanation, explain_plan
+from gateway.viewing.listed_models import list_models
 from gateway.viewing.visitors import Visitor, viewer_of
 from streams import sse
 from streams.errors import GatewayError
@@ -212,7 +214,7 @@ def displayed_names(config: Config, router: Router) -> Mapping[str, str]:
         *(entry.name for entry in config.entries if entry.wildcard),
         *(name for name in config.routes if "*" in name),
     )
-    return {**{model.id: model.id for model in router.models()}, **{name: name.replace("*", ANY) for name in names}}
+    return {**{model.id: model.id for model in list_models(router)}, **{name: name.replace("*", ANY) for name in names}}
 
 
 def model_row(router: Router, name: str, requested_name: str, wall: Wall, *, urls: bool) -> dict[str, Any]:
@@ -223,7 +225,7 @@ def model_row(router: Router, name: str, requested_name: str, wall: Wall, *, url
     found: list[tuple[str, Explanation]] = []
     for api in APIS:
         try:
-            found.append((api, router.explain(requested_name, api, wall)))
+            found.append((api, explain_plan(router, requested_name, api, wall)))
         except GatewayError as error:
             return {"name": name, "target": "", "why": error.info.message, "ways": [_no_route()]}
     ways: dict[tuple[str, str, str], list[str]] = {}

@@ -14,6 +14,7 @@ from gateway.commands.imports.claude_code_router import convert_claude_code_rout
 from gateway.commands.imports.result import lines
 from gateway.config_files.loading import ConfigError, from_mapping
 from gateway.routing.router import Router
+from gateway.viewing.explained import explain_plan
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 
@@ -62,7 +63,7 @@ def test_providers_become_entries_and_the_router_one_wildcard_alias():
     assert found["client_keys"] == [{"name": "claude-code-router", "key": "$CLAUDE_CODE_ROUTER_API_KEY"}]
     router = Router(from_mapping(found))
     for asked, target in (("claude-opus-5", "openai/gpt-5"), ("box,qwen", "compatible/qwen")):
-        assert router.explain(asked, "messages").target.name == target
+        assert explain_plan(router, asked, "messages").target.name == target
 
 
 @each_row(

@@ -18,6 +18,7 @@ from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import NO_KEYS_WARNING, summary
 from gateway.config_files.loading import ConfigError, from_mapping, load
 from gateway.routing.router import Router
+from gateway.viewing.listed_models import list_models
 from providers.catalog import providers as catalog
 from providers.catalog.price_list import FILE, price_row
 from streams.errors import GatewayError
@@ -885,7 +886,7 @@ def test_clients_see_a_name_with_several_models_once():
         router_settings={"fallbacks": [{"first": ["plain"]}]},
     )  # fmt: skip
     router = Router(config)
-    names = [one.id for one in router.models()]
+    names = [one.id for one in list_models(router)]
     assert [name for name in names if "/" not in name] == ["plain", "gpt", "first"]
     assert not set(config.model_names.refused) & set(names)
     assert [one.target.entry.provider.id for one in router.plan("gpt", "chat").candidates] == ["openai", "groq"]

@@ -1,19 +1,26 @@
 """The description of a name: the facts of its model, or the facts that apply to all targets of a route."""
 
+from functools import lru_cache
 from typing import Final
 
 import attrs
 
 from gateway.config.names import Found
+from gateway.routing.router import SHORT, Router
 from providers.catalog.model_facts import prompt_limit
 from providers.catalog.models import is_claude
 from providers.endpoints.endpoint import ENDPOINTS
 from providers.endpoints.model_types import ENDPOINTS_OF, ModelType
 from providers.neutral.quirks import Quirks, Skill
+from streams.errors import GatewayError
 from streams.events import Api
 
 CONVERSATIONS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
 """The endpoints of every conversation model, whatever API its provider speaks."""
+
+
+DESCRIBED: Final = 4096
+"""Number of remembered descriptions; large enough for a list of all models."""
 
 
 @attrs.frozen(repr=False)
@@ -56,6 +63,24 @@ class Description:
     def is_claude_in(self, api: Api) -> bool:
         """Return whether every target serves requests of ``api`` with a Claude model in the same API."""
         return all(is_claude(one.model) and one.entry.api_for(api, one.model) == api for one in self.found)
+
+
+class Descriptions:
+    """The descriptions of the names that ``router`` resolves, remembered."""
+
+    def __init__(self, router: Router) -> None:
+        self._names = router.names
+        self._remembered = lru_cache(DESCRIBED)(self._describe)
+
+    def of(self, name: str) -> Description | None:
+        """Return the description of ``name``, or ``None`` if it is unknown or ambiguous."""
+        try:
+            return self._remembered(name) if len(name) <= SHORT else self._describe(name)
+        except GatewayError:
+            return None
+
+    def _describe(self, name: str) -> Description:
+        return describe_targets(self._names.meaning(name).found)
 
 
 def describe_targets(found: tuple[Found, ...]) -> Description:
