@@ -5,7 +5,7 @@ import stat
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from gateway.serving.tls import TlsFiles
+from gateway.processes.tls import TlsFiles
 
 SOON: Final = timedelta(days=14)
 """The time before a certificate's expiry in which a warning is logged."""

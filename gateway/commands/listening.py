@@ -15,8 +15,8 @@ from gateway.config.settings import Config
 from gateway.config_files.loading import Examined
 from gateway.config_reports.exposed_listeners import exposure
 from gateway.processes.binding import adopt, bind, bind_unix, unlink_at_end
+from gateway.processes.tls import CertificateFailed, ListenerTls, TlsFiles, unusable_files
 from gateway.serving.listeners import ListenerOptions
-from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, unusable_files
 
 log = logging.getLogger("trigate.server")
 

@@ -34,10 +34,10 @@ from gateway.open_store import open_store, shared_by_workers
 from gateway.processes.binding import BindFailed
 from gateway.processes.descriptors import raise_descriptor_limit
 from gateway.processes.huge_pages import use_huge_pages_soon
+from gateway.processes.tls import CertificateFailed
 from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
 from gateway.seams.running import Running
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.tls import CertificateFailed
 from gateway.serving.worker import serve
 from streams.garbage import collect_startup_garbage, freeze_startup_objects
 

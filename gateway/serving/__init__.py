@@ -7,7 +7,7 @@ The process:
 
 On the wire:
 
-- ``transports``: bytes, plain or with TLS and the certificates of ``tls``; ``proxy_header``: the PROXY protocol
+- ``transports``: bytes, plain or with TLS; ``proxy_header``: the PROXY protocol
 - ``connections``: a client's connection, with its ``app_tasks``; ``registry``: all connections and their limits
 - ``http1`` (with ``plain_request`` and ``request_reader``) and ``http2`` (with ``http2_streams`` and ``frame_limits``):
   one connection each

@@ -1,11 +1,11 @@
 """The options of a listener's connections, and Hypercorn's settings for this server."""
 
-from typing import Final
+import ssl
+from typing import Final, Protocol
 
 import attrs
 
 from gateway.http.listener_rules import ListenerRules
-from gateway.serving.tls import ListenerTls
 
 WRITE_TIMEOUT: Final = 30.0
 """Seconds that a client may leave sent bytes untaken before it is cut."""
@@ -30,12 +30,23 @@ class ServerConfig:
     websocket_ping_interval = PING_SECONDS
 
 
+class ServerTls(Protocol):
+    """The TLS of a listener's connections."""
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The certificate and the settings of new connections."""
+
+    def reread(self) -> None:
+        """Read the certificate again for new connections."""
+
+
 @attrs.frozen(eq=False, repr=False)
 class ListenerOptions:
     """The options of a listener's connections. ``http2``: they may speak HTTP/2, also without TLS (RFC 9113, section
     3.3)."""
 
-    tls: ListenerTls | None = None
+    tls: ServerTls | None = None
     http2: bool = True
     is_for_probes: bool = False
     """It accepts health checks alone."""

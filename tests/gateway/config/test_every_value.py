@@ -23,7 +23,7 @@ from gateway.commands.listening import options_of
 from gateway.commands.schema import schema
 from gateway.config.settings import Config
 from gateway.config_files.loading import ConfigError, configure
-from gateway.serving.tls import CertificateFailed
+from gateway.processes.tls import CertificateFailed
 from tests.support.each_row import each_row
 from tests.support.harness import ROOT
 from tests.support.places import changed_at, places, value_at

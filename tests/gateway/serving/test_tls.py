@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from gateway.commands.certificate_warnings import expiry_warning, key_mode_warning
+from gateway.processes.tls import CertificateFailed, ListenerTls, TlsFiles
 from gateway.serving.listeners import ListenerOptions
-from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles
 from tests.support.asgi_app import Server, eventually, serving
 from tests.support.certificates import LOOPBACK, Authority, Pair
 from tests.support.harness import PATIENCE
