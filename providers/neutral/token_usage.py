@@ -197,15 +197,15 @@ def read_tokens(
         input_count, output_count = usage.get(words.input), usage.get(words.output)
     inputs, outputs = _object(usage, words.input_details), _object(usage, words.output_details)
     prompt, total = token_count(input_count, most), token_count(usage.get("total_tokens"), most)
-    # # DeepSeek and Moonshot have the cached part at the top level.
+    # DeepSeek and Moonshot have the cached part at the top level.
     counts = inputs.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens")
     cached = counts[0] or counts[1] or counts[2]
-    cache_read = min(token_count(cached, most), prompt)
+    cache_read = min(token_count(cached, most), prompt) if cached else 0
     written = next((count for name in _WRITES if (count := inputs.get(name))), 0) if inputs else 0
-    cache_write = min(token_count(written, most), prompt - cache_read)
+    cache_write = min(token_count(written, most), prompt - cache_read) if written else 0
     short, long = _writes_by_lifetime(inputs, cache_write, most) if cache_write else (None, None)
-    # # Google's and xAI's endpoints count reasoning in the total, but not in completion_tokens.
-    # # Mistral's total has the tokens of a recording, which is billed by its length instead.
+    # Google's and xAI's endpoints count reasoning in the total, but not in completion_tokens.
+    # Mistral's total has the tokens of a recording, which is billed by its length instead.
     counted, seconds = token_count(output_count, most), token_count(usage.get("prompt_audio_seconds"))
     output = counted if seconds else max(counted, total - prompt)
     reasoning = outputs.get("reasoning_tokens")
