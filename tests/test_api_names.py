@@ -38,7 +38,7 @@ EXCEPTIONS: Final = {
     "features/client_routing/bodies.py": "a member of other routers' bodies, which is Anthropic's own in Messages",
     "request/tools_in_chat.py": "a rule about Chat: some models take tools in Responses alone",
     "viewing/described.py": "a type of models, which is called as an API is",
-    "routing/endpoint_defaults.py": "the same",
+    "relay/endpoint_defaults.py": "the same",
     "features/steps/batch_lines.py": "the APIs of a batch's requests and results",
     "features/steps/conversations.py": "the items of stored turns, which are those of Responses",
     "features/steps/kinds/size.py": "a limit on the messages of a request, which has the name of an API",

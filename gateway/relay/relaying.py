@@ -20,6 +20,8 @@ from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, NullReader, PassedAnswer, ResponseReader
+from gateway.relay.endpoint_defaults import endpoint_default, marked_default
+from gateway.relay.endpoint_plans import endpoint_plan
 from gateway.relay.outputs import OUTPUTS, OutputReader, read_safely
 from gateway.relay.spool import SpoolAccount
 from gateway.request.narrowing import join_plans, narrow
@@ -168,12 +170,12 @@ class InboundRequest:
     def model_of(self, incoming: Incoming) -> str:
         """Return the model of ``incoming``, else the endpoint's default. Raises ``GatewayError`` (400)."""
         context = self.context
-        return incoming.model or context.service.router.endpoint_default(self.endpoint.name, context.may_use)
+        return incoming.model or endpoint_default(context.service.router, self.endpoint.name, context.may_use)
 
     @property
     def default_model(self) -> str | None:
         """The endpoint's configured default for requests that should have a model, if any."""
-        return self.context.service.router.marked_default(self.endpoint.name, self.context.may_use)
+        return marked_default(self.context.service.router, self.endpoint.name, self.context.may_use)
 
     def plan(self, model: str | None, shapes: Collection[str] = ("openai",)) -> Plan:
         """Return the plan for ``model``; targets in one of ``shapes`` are in the byte lane.
@@ -205,7 +207,7 @@ class InboundRequest:
         """Return the plan for one model. Raises ``GatewayError``, with the header that lists it, if any."""
         router, may = self.context.service.router, self.context.may_use
         try:
-            return allowed_plan(self.context, router.endpoint_plan(model, self.endpoint.name, shapes, may))
+            return allowed_plan(self.context, endpoint_plan(router, model, self.endpoint.name, shapes, may))
         except GatewayError as error:
             if not listed_in:
                 raise

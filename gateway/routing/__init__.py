@@ -4,5 +4,4 @@
 - ``target``: one model of one provider, and what an attempt at it omits
 - ``plan``: the candidates and the policy of one request, inside the client's wall
 - ``fallback``: the policies and rules of attempts
-- ``endpoint_defaults``: the model of a request that names none
 - ``most_useful``: the failure that the client receives after several"""

@@ -1,7 +1,6 @@
 """From a model's name and the client's API to a plan: provider, API, URL and credential of each target."""
 
-import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 
 import attrs
@@ -11,24 +10,19 @@ from gateway.config.attempts import Retries
 from gateway.config.model_entry import ModelEntry, entry_price
 from gateway.config.names import Found, May, Meaning, Names
 from gateway.config.settings import Config
-from gateway.routing.endpoint_defaults import default_for, marked_default
 from gateway.routing.fallback import fall_back
-from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, select_by_kind
+from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.catalog.models import is_claude
-from providers.catalog.provider import ORDER, endpoint_url, url_for
-from providers.endpoints.endpoint import ENDPOINTS, EndpointName, Place
+from providers.catalog.provider import url_for
+from providers.endpoints.endpoint import EndpointName
 from providers.neutral.codec import Recipient
-from streams.errors import GatewayError, invalid
+from streams.errors import GatewayError
 from streams.events import Api
-from streams.timeouts import Timeouts
 
 REMEMBERED, SHORT = 512, 256
 """Number of cached plans, and the longest name in characters whose plan is cached."""
-
-_OFFERED = 20
-"""Names of entries with the endpoint in an error."""
 
 
 class Router:
@@ -44,7 +38,7 @@ class Router:
         self._routes_anything = bool(config.routes) or config.retries is not None
         # A plan that raises nothing is the same for every client.
         self._cached_plan = lru_cache(REMEMBERED)(self._make_plan)
-        self._cached_endpoint_plan = lru_cache(REMEMBERED)(self._make_endpoint_plan)
+        self._remembered = lru_cache(REMEMBERED)(self._make)
 
     def hash_keys(self, check: Callable[[], object] = lambda: None) -> None:
         """Compute the hash of each key, some 20 ms each, so that no request has to. ``check()`` precedes each.
@@ -76,9 +70,9 @@ class Router:
         return self.plan(model, api, may).first
 
     def _make_plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
-        return self.plan_for(self._meaning(model, may), model, api)
+        return self.plan_for(self.meaning(model, may), model, api)
 
-    def _meaning(self, model: str | None, may: May | None) -> Meaning:
+    def meaning(self, model: str | None, may: May | None) -> Meaning:
         """Return the meaning of ``model`` in a request. Raises ``GatewayError``."""
         if model and "*" in model and self.names.is_wildcard_alias(model):
             raise GatewayError(
@@ -89,71 +83,21 @@ class Router:
 
     def plan_for(self, meaning: Meaning, requested_name: str | None, api: Api) -> Plan:
         """Return the plan for ``requested_name``, which has this ``meaning``."""
-        return self._plan_with(_candidates(meaning, requested_name, api), meaning.route)
+        return self.plan_with(_candidates(meaning, requested_name, api), meaning.route)
 
-    def _plan_with(self, candidates: tuple[Candidate, ...], route: Route | None) -> Plan:
+    def plan_with(self, candidates: tuple[Candidate, ...], route: Route | None) -> Plan:
+        """Return the plan of ``candidates`` for a name, which may have a ``route``."""
         entry = candidates[0].target.entry
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
         retries, given = self._retries(route, entry), self._sets_retries(route)
         return Plan(candidates, fall_back, retries, route, skips_unavailable=heeds, has_own_retries=given)
 
-    def endpoint_plan(
-        self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
-    ) -> Plan:
-        """Return the plan for a client that requests ``model`` at ``endpoint``.
+    def remembered(self, make: Callable[..., Plan], *asked: Hashable) -> Plan:
+        """Return ``make(self, *asked)``, remembered. Raises what it raises."""
+        return self._remembered(make, *asked)
 
-        It uses the byte lane if the endpoint has one of ``shapes``. It skips targets of a route without the endpoint.
-        Raises ``GatewayError``: 400 for a missing or ambiguous model or one whose provider has no such endpoint, 404
-        for an unknown one."""
-        if model is None or len(model) <= SHORT:
-            with contextlib.suppress(GatewayError):  # as in ``plan``
-                return self._cached_endpoint_plan(model, endpoint, shapes)
-        return self._make_endpoint_plan(model, endpoint, shapes, may)
-
-    def entry_target(self, entry: ModelEntry, endpoint: EndpointName, shapes: frozenset[str]) -> Target | None:
-        """Return ``endpoint`` at ``entry`` for a request without a model, or ``None`` if it has none of ``shapes``."""
-        place = entry.place_of(endpoint, entry.model)
-        if place is None or place.shape not in shapes:
-            return None
-        return _endpoint_target(Found(entry, entry.model, ""), entry.name, endpoint, place, shapes)
-
-    def _make_endpoint_plan(
-        self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
-    ) -> Plan:
-        if not model:
-            raise invalid(f"model is required: the configuration has no default model for {endpoint}", "model")
-        meaning = self._meaning(model, may)
-        candidates = []
-        for found, (group, one) in zip(meaning.found, meaning.places, strict=True):
-            if (place := found.entry.place_of(endpoint, found.model)) is not None:
-                target = attrs.evolve(_endpoint_target(found, model, endpoint, place, shapes), alias=meaning.alias)
-                candidates.append(_candidate(target, group, one))
-        if not candidates:
-            raise self._no_endpoint_error(model, endpoint, may)
-        return self._plan_with(select_by_kind(tuple(candidates), frozenset()), meaning.route)
-
-    def endpoint_default(self, endpoint: EndpointName, may: May | None = None) -> str:
-        """Return the default model for ``endpoint``. Raises ``GatewayError`` (400)."""
-        return marked_default(self.names, endpoint, may) or default_for(self.config.entries, endpoint, may)
-
-    def marked_default(self, endpoint: EndpointName, may: May | None = None) -> str | None:
-        """Return the model for ``endpoint`` that is configured with ``default: true``."""
-        return marked_default(self.names, endpoint, may)
-
-    def _no_endpoint_error(self, model: str, endpoint: EndpointName, may: May | None) -> GatewayError:
-        """Return the error for a model whose provider has no ``endpoint``. It names entries that have it."""
-        having = [
-            entry.name for entry in self.config.entries
-            if (may is None or may(entry.name)) and entry.place_of(endpoint, entry.model) is not None
-        ]  # fmt: skip
-        offered = having[:_OFFERED]
-        verb = "supports" if len(offered) == 1 else "support"
-        others = f"{', '.join(offered)} {verb} it" if offered else "no configured provider supports it"
-        return invalid(
-            f"the provider of the model {model[:SHORT]!r} does not support {endpoint}; {others}",
-            "model",
-            code="unsupported_endpoint",
-        )
+    def _make(self, make: Callable[..., Plan], *asked: Hashable) -> Plan:
+        return make(self, *asked)
 
     def _retries(self, route: Route | None, entry: ModelEntry) -> Retries:
         """Return the retries of a route or an entry.
@@ -188,14 +132,15 @@ def _candidates(meaning: Meaning, requested_name: str | None, api: Api) -> tuple
         return (Candidate(_target(meaning.found[0], requested_name, api)),)
     wanted = requested_name or meaning.route.name
     candidates = [
-        _candidate(attrs.evolve(_target(found, wanted, api), alias=meaning.alias), group, one)
+        candidate_of(attrs.evolve(_target(found, wanted, api), alias=meaning.alias), group, one)
         for found, (group, one) in zip(meaning.found, meaning.places, strict=True)
         if found.entry.api_for(api, found.model) is not None
     ]
     return tuple(candidates) or (Candidate(_target(meaning.found[0], wanted, api)),)
 
 
-def _candidate(target: Target, group: int, one: RouteTarget | None) -> Candidate:
+def candidate_of(target: Target, group: int, one: RouteTarget | None) -> Candidate:
+    """Return the candidate of ``target`` in a ``group`` of a route, which has it as ``one``."""
     return Candidate(target) if one is None else Candidate(target, group, one.weight, one.failures, one.kinds)
 
 
@@ -217,41 +162,13 @@ def _target(found: Found, requested_name: str | None, api: Api) -> Target:
         lane="byte" if upstream == api else "hub",
         url=url_for(entry.base_url, entry.row(found.model), upstream, found.model),
         requested_name=requested_name or entry.name,
-        recipient=_recipient(entry, found.model),
+        recipient=recipient_of(entry, found.model),
         betas=(beta,) if beta is not None and found.long_context and is_claude(found.model) else (),
     )
 
 
-def _recipient(entry: ModelEntry, model: str) -> Recipient:
+def recipient_of(entry: ModelEntry, model: str) -> Recipient:
+    """Return ``model`` of ``entry`` as codecs write for it."""
     known = entry.known_quirks_of(model)
     counts = entry.usage == "counted" and known.stream_usage
     return Recipient(model, entry.issuer, entry.quirks_of(model), known, counts)
-
-
-def _endpoint_target(
-    found: Found, requested_name: str, endpoint: EndpointName, place: Place, shapes: frozenset[str]
-) -> Target:
-    entry = found.entry
-    row = ENDPOINTS[endpoint]
-    if row.first_byte is not None and entry.timeouts.first_byte == Timeouts().first_byte:
-        entry = attrs.evolve(entry, timeouts=attrs.evolve(entry.timeouts, first_byte=row.first_byte))
-    return Target(
-        entry=entry,
-        model=found.model,
-        api=place.api,
-        lane="byte" if place.shape in shapes else "hub",
-        url=endpoint_url(entry.base_url, entry.row(found.model), place, found.model),
-        requested_name=requested_name,
-        recipient=_recipient(entry, found.model),
-        endpoint_place=place,
-    )
-
-
-def passthrough_target(entry: ModelEntry, api: Api, model: str, url: str) -> Target:
-    """Return the target of a request that passes through to ``entry`` at ``url``.
-
-    ``api`` is the client's API according to the path. The client's credential is forwarded if the provider speaks that
-    API."""
-    spoken = tuple(entry.provider.speaks.values())
-    asked_in = api if api in spoken else next((one for one in ORDER if one in spoken), api)
-    return Target(entry, model, asked_in, "byte", url, entry.name, _recipient(entry, model))

@@ -15,6 +15,7 @@ import trio
 import trio.testing
 
 from gateway.config_files.loading import from_mapping
+from gateway.relay.endpoint_plans import endpoint_plan
 from gateway.routing.router import Router
 from providers.apis import CODECS
 from providers.catalog.prices import price_of
@@ -79,7 +80,7 @@ def test_names_of_models():
             assert plan.first.recipient.model == LONG
             assert plan.first.price is None
         try:
-            plan = router.endpoint_plan(model, "embeddings", frozenset(("openai",)))
+            plan = endpoint_plan(router, model, "embeddings", frozenset(("openai",)))
         except GatewayError:
             continue
         assert plan.first.recipient is not None

@@ -28,6 +28,7 @@ from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.inventory import Inventory, parse_object, read_page
 from gateway.kept_objects.owned_ids import FoundId, OwnerIds, entry_names, only_account
 from gateway.relay.answers import AnswerFilter
+from gateway.relay.endpoint_plans import entry_target
 from gateway.relay.relay import relay
 from gateway.relay.relaying import JSON, WITHHELD_PARAMETERS, InboundRequest, ReadRequest, RelayedRequest
 from gateway.relay.uploads import EditedPieces
@@ -220,7 +221,7 @@ class KeptRequest:
     def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
         """Return the target in ``account``, whose URL has the client's path with native ids."""
         entry = account.first_entry(self._is_usable_entry)
-        target = None if entry is None else self.service.router.entry_target(entry, self.endpoint, self.form.shapes)
+        target = None if entry is None else entry_target(entry, self.endpoint, self.form.shapes)
         assert target is not None, "it is an account that has the endpoint"
         self.service.authenticator.check_credential(target.entry, self.inbound.context.client_request.credential)
         path, mark, query = target.url.partition("?")

@@ -22,6 +22,7 @@ from gateway.features.files.kept_ids import refuse_native_ids
 from gateway.http.paths import canonical
 from gateway.kept_objects.accounts import Account
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
+from gateway.relay.endpoint_plans import endpoint_plan
 from gateway.relay.outputs import OUTPUTS, read_safely
 from gateway.request.further_models import ANY, further_models
 from gateway.request.members import TEXT, check_members, decode_member
@@ -186,7 +187,7 @@ class BatchModels:
             return allowed_plan(context, router.plan(model, api, may))
         if (endpoint := _ENDPOINTS.get(url)) is None:
             raise invalid(f"batches do not support {url[:200]!r}", "url")
-        return allowed_plan(context, router.endpoint_plan(model, endpoint, frozenset(("openai",)), may))
+        return allowed_plan(context, endpoint_plan(router, model, endpoint, frozenset(("openai",)), may))
 
 
 def _requested_output(incoming: Incoming, url: str) -> RequestedOutput:

@@ -19,6 +19,7 @@ from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.inventory import BILLED_BATCHES
 from gateway.kept_objects.provider_runs import ProviderRun, ProviderRuns
 from gateway.ledger.bill import Booking
+from gateway.relay.endpoint_plans import entry_target
 from gateway.routing.target import Target
 from providers.endpoints.endpoint import EndpointName
 from streams.errors import GatewayError
@@ -64,7 +65,7 @@ async def bill_unread_batch(service: Service, runs: ProviderRuns, batch: Provide
 def _target(service: Service, account: Account, batch: ProviderRun, endpoint: EndpointName) -> Target | None:
     """Return ``endpoint`` of the entry that created ``batch``, ``None`` if the entry no longer has it."""
     entry = next(entry for entry in account.entries if entry.name == batch.entry)
-    return service.router.entry_target(entry, endpoint, FORMS[batch.api].shapes)
+    return entry_target(entry, endpoint, FORMS[batch.api].shapes)
 
 
 async def _read_booking(

@@ -28,13 +28,13 @@ from gateway.http.offload import offload
 from gateway.http.passing import HeaderNames
 from gateway.ledger.bill import Bill
 from gateway.relay.answers import PassedAnswer, ResponseReader
+from gateway.relay.endpoint_plans import passthrough_target
 from gateway.relay.relaying import InboundRequest, RelayedRequest, client_credentials, without_charset
 from gateway.request.members import TEXT, check_duplicates, decode_member
 from gateway.request.parse import Incoming
 from gateway.request.prepared import NO_OUTPUT, Prepared
 from gateway.request.wire import MediaTypes
 from gateway.routing.plan import Plan
-from gateway.routing.router import passthrough_target
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.upstream.request import UploadedBody
 from providers.catalog.prices import FREE

@@ -7,6 +7,7 @@ from typing import Final
 import attrs
 
 from gateway.features.other_endpoints.plain_json import UsageMemberReader, read_plain_json
+from gateway.relay.endpoint_plans import entry_target
 from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.relay.uploads import read_upload
 from gateway.routing.target import Target
@@ -40,7 +41,7 @@ def _only_target(inbound: InboundRequest) -> Target:
     """Return the endpoint of the first entry that the client may use. Raises ``GatewayError`` (400)."""
     service, client, endpoint = inbound.context.service, inbound.context.client_request.client, inbound.endpoint.name
     for entry in service.router.entries_with(endpoint):
-        target = service.router.entry_target(entry, endpoint, _SHAPES)
+        target = entry_target(entry, endpoint, _SHAPES)
         if target is not None and service.authenticator.reaches(client, entry):
             service.authenticator.check_credential(entry, inbound.context.client_request.credential)
             return target

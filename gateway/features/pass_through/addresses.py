@@ -17,8 +17,8 @@ from gateway.exchange.context import ExchangeContext
 from gateway.features.pass_through.feature import may_pass_through, passes_through
 from gateway.http.headers import Headers
 from gateway.http.paths import api_of
+from gateway.relay.endpoint_plans import passthrough_target
 from gateway.relay.relaying import client_credentials, strip_credentials
-from gateway.routing.router import passthrough_target
 from gateway.routing.target import Target
 from streams.errors import GatewayError, invalid
 from streams.events import Api

@@ -9,6 +9,7 @@ from gateway.exchange.conditions import single_target
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.requested_plan import allowed_plan
 from gateway.ledger.record import Record
+from gateway.relay.endpoint_plans import endpoint_plan
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.viewing.listed_models import list_models
@@ -48,7 +49,7 @@ def _plan(
     context: ExchangeContext, model: str | None, shapes: Collection[str], endpoint: EndpointName = ENDPOINT
 ) -> Plan:
     router = context.service.router
-    plan = allowed_plan(context, router.endpoint_plan(model, endpoint, frozenset(shapes), context.may_use))
+    plan = allowed_plan(context, endpoint_plan(router, model, endpoint, frozenset(shapes), context.may_use))
     candidates = tuple(
         one for one in plan.candidates
         if one.target.endpoint_place is not None and one.target.endpoint_place.shape in shapes

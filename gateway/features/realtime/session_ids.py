@@ -9,7 +9,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.features.realtime.shapes import OF_OPENAI
 from gateway.kept_objects.accounts import accounts_of
 from gateway.kept_objects.owned_ids import OwnerIds, unknown_id_error
-from gateway.routing.router import passthrough_target
+from gateway.relay.endpoint_plans import passthrough_target
 from gateway.routing.target import Target
 from providers.catalog.provider import endpoint_url
 from providers.endpoints.endpoint import EndpointName

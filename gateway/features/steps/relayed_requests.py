@@ -19,6 +19,7 @@ from gateway.features.steps.session import CheckedTexts, StepSession
 from gateway.features.steps.sessions import available_facts, steps_of
 from gateway.features.steps.tables import table_for
 from gateway.http.offload import offload
+from gateway.relay.endpoint_plans import endpoint_plan
 from gateway.relay.relaying import InboundRequest, replace_model
 from gateway.request.parse import Incoming, read_non_conversation
 from gateway.request.routing_options import Word, read_headers
@@ -263,8 +264,8 @@ def _plan(inbound: InboundRequest, model: str | None) -> Plan | None:
     """Return the plan for ``model``, ``None`` if the request fails anyway."""
     context, shapes = inbound.context, frozenset(("openai", "cohere"))
     try:
-        plan = context.service.router.endpoint_plan(
-            model or inbound.default_model, inbound.endpoint.name, shapes, context.may_use
+        plan = endpoint_plan(
+            context.service.router, model or inbound.default_model, inbound.endpoint.name, shapes, context.may_use
         )
     except GatewayError:
         return None

@@ -11,6 +11,7 @@ import openai
 import pytest
 import trio
 
+from gateway.relay.endpoint_plans import endpoint_plan
 from streams.events import Usage
 from tests.support.asgi_app import eventually
 from tests.support.endpoint_provider import (
@@ -230,7 +231,7 @@ async def test_minutes_may_pass_before_the_first_byte():
     """Wei-Shaw/sub2api#2225, CookSleep/gpt_image_playground#7."""
     async with before(lambda asked: json_answer(whole()), MODEL, ENTRY) as (served, _):
         for endpoint in ("image_generations", "image_edits", "transcriptions"):
-            plan = served.service.router.endpoint_plan("mine", endpoint, frozenset(["openai"]))
+            plan = endpoint_plan(served.service.router, "mine", endpoint, frozenset(["openai"]))
             assert plan.first.entry.timeouts.first_byte == 600
 
 

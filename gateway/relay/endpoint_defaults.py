@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.config.model_entry import ModelEntry
-from gateway.config.names import May, Names
+from gateway.config.names import May
+from gateway.routing.router import Router
 from providers.endpoints.endpoint import EndpointName
 from providers.endpoints.model_types import ENDPOINTS_OF
 from streams.errors import GatewayError, invalid
@@ -19,14 +20,19 @@ Wildcards match this name, and the log contains it."""
 _SHOWN: Final = 5  # names in an error
 
 
-def marked_default(names: Names, endpoint: EndpointName, may: May | None) -> str | None:
+def endpoint_default(router: Router, endpoint: EndpointName, may: May | None) -> str:
+    """Return the default model for ``endpoint``. Raises ``GatewayError`` (400)."""
+    return marked_default(router, endpoint, may) or _default_for(router.config.entries, endpoint, may)
+
+
+def marked_default(router: Router, endpoint: EndpointName, may: May | None) -> str | None:
     """Return the model for ``endpoint`` that is configured with ``default: true``, if the client ``may`` use it."""
     kinds = (kind for kind, made_for in ENDPOINTS_OF.items() if kind != "chat" and endpoint in made_for)
-    found = (names.defaults[kind] for kind in kinds if kind in names.defaults)
+    found = (router.names.defaults[kind] for kind in kinds if kind in router.names.defaults)
     return next((name for name in found if may is None or may(name)), None)
 
 
-def default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str:
+def _default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str:
     """Return the default model for ``endpoint`` among those that the client ``may`` use.
 
     Raises ``GatewayError`` (400) if there is none or more than one."""
