@@ -9,7 +9,6 @@ import trio
 
 from gateway.http.response import Truncated
 from gateway.routing.target import Target
-from streams.timeouts import Timeouts
 
 GRACE = 60.0
 """Seconds for which a response may continue without its client if no ``timeouts.total`` limits it."""
@@ -39,62 +38,27 @@ def survive_disconnect(
     The block runs in a task of the nursery, which stays open until the block has ended. ``on_disconnect`` is called
     when the client disconnects. The block is cancelled when the response of ``target`` is overdue, or once ``deserted``
     is set."""
-    grace = _grace(target) if deserted is None else math.inf
+    grace = grace_of(target) if deserted is None else math.inf
     done = trio.Event() if deserted is None else deserted
     with trio.CancelScope(shield=True) as shield:
-        nursery.start_soon(_postpone_cancellation, shield, done, lambda: grace, on_disconnect)
+        nursery.start_soon(postpone_cancellation, shield, done, lambda: grace, on_disconnect)
         try:
             yield
         finally:
             done.set()
 
 
-class DeferredSurvival:
-    """A response's permission to outlive its client, which begins when the provider has the whole request.
-
-    ``nursery`` is the client's request. Before ``begin``, cancelling it cancels the response immediately. Afterwards,
-    the response continues for the seconds that ``limit`` returns when the client disconnects. It may also continue for
-    the time of ``target`` for a first byte: a provider may take that long to create an object, whose id would be lost
-    with the response."""
-
-    def __init__(self, nursery: trio.Nursery, target: Target, limit: Callable[[], float]) -> None:
-        timeouts = target.entry.timeouts
-        self._nursery = nursery
-        self._limit = limit
-        self._longest = _grace(target)
-        if timeouts.total is None:
-            self._longest += timeouts.first_byte or Timeouts().first_byte or 0.0
-        self._scope = trio.CancelScope()
-
-    def begin(self) -> None:
-        """Let the response outlive its client from now on: the last bytes of the request are being sent."""
-        if not self._nursery.cancel_scope.cancel_called:  # a later call changes nothing
-            self._scope.shield = True
-
-    @contextlib.contextmanager
-    def outlive_client(self, on_disconnect: Callable[[], object]) -> Iterator[None]:
-        """Continue the exchange in this block after the client has left, once ``begin`` was called."""
-        done = trio.Event()
-        with self._scope:
-            self._nursery.start_soon(_postpone_cancellation, self._scope, done, self._grace, on_disconnect)
-            try:
-                yield
-            finally:
-                done.set()
-
-    def _grace(self) -> float:
-        return min(self._longest, self._limit())
-
-
-def _grace(target: Target) -> float:
+def grace_of(target: Target) -> float:
     """Return the seconds for which a response of ``target`` may continue without its client."""
     total = target.entry.timeouts.total
     return GRACE if total is None else total + MARGIN
 
 
-async def _postpone_cancellation(
+async def postpone_cancellation(
     shield: trio.CancelScope, done: trio.Event, grace: Callable[[], float], on_disconnect: Callable[[], object]
 ) -> None:
+    """Wait for a disconnect, which cancels this. Call ``on_disconnect``, then keep ``shield`` until ``done`` is set or
+    the seconds of ``grace`` are over."""
     try:
         await trio.sleep_forever()
     finally:  # cancelled

@@ -11,12 +11,13 @@ import trio
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer, Survival
 from gateway.exchange.delivery import Delivery, DeliveryState
-from gateway.exchange.disconnect import DeferredSurvival, survive_disconnect
+from gateway.exchange.disconnect import survive_disconnect
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, stream_headers
+from gateway.relay.deferred_survival import DeferredSurvival
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import LastEvent, RelayedRequest
 from gateway.seams.observed_stream import ObservedStream

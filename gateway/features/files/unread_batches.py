@@ -43,7 +43,7 @@ async def bill_unread_batch(service: Service, runs: ProviderRuns, batch: Provide
     assert endpoint is not None, "it is a batch"
     accounts = stored.accounts.accounts_with(endpoint, form.shapes)
     account = next((one for one in accounts if batch.entry in [entry.name for entry in one.entries]), None)
-    target = None if account is None else _target(service, account, batch, endpoint)
+    target = None if account is None else _target(account, batch, endpoint)
     if account is None or target is None:
         return
     ids = stored.accounts.ids_of(batch.owner, batch.client, form.shapes)
@@ -62,7 +62,7 @@ async def bill_unread_batch(service: Service, runs: ProviderRuns, batch: Provide
     await runs.remove(batch)
 
 
-def _target(service: Service, account: Account, batch: ProviderRun, endpoint: EndpointName) -> Target | None:
+def _target(account: Account, batch: ProviderRun, endpoint: EndpointName) -> Target | None:
     """Return ``endpoint`` of the entry that created ``batch``, ``None`` if the entry no longer has it."""
     entry = next(entry for entry in account.entries if entry.name == batch.entry)
     return entry_target(entry, endpoint, FORMS[batch.api].shapes)
@@ -88,7 +88,7 @@ async def _read_booking(
         return await _read_lines(service, account, target, batch, f"{path}/results"), None
     if ended is None or ended.output is None or (ended.booking is not None and not ended.has_tools):
         return None if ended is None else (ended.booking, ended.output)
-    files = _target(service, account, batch, "files")
+    files = _target(account, batch, "files")
     if files is None:
         return None
     return await _read_lines(service, account, files, batch, f"{quote(ended.output, safe='')}/content"), ended.output

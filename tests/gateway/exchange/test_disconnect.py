@@ -8,8 +8,8 @@ import trio
 import trio.testing
 
 from gateway.config_files.loading import from_mapping
-from gateway.exchange.disconnect import DeferredSurvival
 from gateway.exchange.watched_upload import watch_upload
+from gateway.relay.deferred_survival import DeferredSurvival
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
