@@ -20,7 +20,6 @@ from gateway.config_files.allowance_checks import build_budgets, build_ratelimit
 from gateway.config_files.providers import OwnProvider, id_of
 from gateway.config_files.sign_ins import resolve_sign_in
 from gateway.config_files.values import build_endpoints, build_price, changed_circuit, with_completed_parts
-from gateway.http.passing import reason_never
 from providers.catalog import providers as catalog
 from providers.catalog.provider import Provider, Speaks, api_path, is_messages_url
 from streams.events import APIS, Api
@@ -33,6 +32,32 @@ _VARIABLE_NAME = re.compile(
 _ANY_ADDRESS = "set base_url (and provider_interface unless it speaks OpenAI's Chat)"
 _ADDRESS_KEYS: Final = ("base_url", "region", "project", "location", "provider_interface")
 _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+
+_HOP: Final = "it is about one connection (RFC 9110, section 7.6.1)"
+_SECRET: Final = "it holds a credential; passthrough_auth sends a client's own key on"
+_WRITTEN: Final = "the gateway writes it itself"
+_COMMAND: Final = "it tells a browser or a client what to do at the gateway's address"
+
+NEVER_PASSED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+         "trailers", "transfer-encoding", "upgrade", "expect"), _HOP
+    ),
+    **dict.fromkeys(
+        ("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "www-authenticate", "set-cookie"),
+        _SECRET,
+    ),
+    **dict.fromkeys(
+        ("host", "content-length", "content-type", "content-encoding", "accept", "accept-encoding", "date", "server",
+         "cache-control", "vary", "x-accel-buffering", "x-request-id", "request-id", "x-trigate-*"), _WRITTEN
+    ),
+    **dict.fromkeys(
+        ("clear-site-data", "nel", "report-to", "reporting-endpoints", "refresh", "link", "location",
+         "content-location", "content-disposition", "content-security-policy", "strict-transport-security", "alt-svc",
+         "access-control-*", "sourcemap", "x-arch-*", "x-plano-*"), _COMMAND
+    ),
+}  # fmt: skip
+"""The headers that ``pass_headers`` cannot add, and why."""
 
 
 @attrs.frozen(repr=False)
@@ -319,6 +344,17 @@ def _check_headers(item: ModelEntry, path: Path, findings: Findings) -> None:
             findings.wrong((*path, "pass_headers", i), f"{name!r} cannot be passed on", reason)
     if item.http_host is not None and not re.fullmatch(r"[\x21-\x7e]+", item.http_host):
         findings.wrong((*path, "http_host"), describe(item.http_host), "expected a host name")
+
+
+def reason_never(name: str) -> str | None:
+    """Return the reason why no setting can permit the header ``name``, or ``None``.
+
+    ``name`` is in lower case and may end with ``*``."""
+    for never, reason in NEVER_PASSED.items():
+        ends = never.endswith("*") and name.startswith(never[:-1])
+        if ends or never == name or (name.endswith("*") and never.startswith(name[:-1])):
+            return reason
+    return None
 
 
 def _warn_of_stars(item: ModelEntry, findings: Findings) -> None:

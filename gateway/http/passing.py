@@ -64,32 +64,6 @@ ACCOUNT: Final[Rows] = {
 }
 """Headers about the credential, in both directions; only if the credential is the client's (``passthrough_auth``)."""
 
-_HOP: Final = "it is about one connection (RFC 9110, section 7.6.1)"
-_CREDENTIAL: Final = "it holds a credential; passthrough_auth sends a client's own key on"
-_WRITTEN: Final = "the gateway writes it itself"
-_COMMAND: Final = "it tells a browser or a client what to do at the gateway's address"
-
-NEVER: Final[Rows] = {
-    **dict.fromkeys(
-        ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-         "trailers", "transfer-encoding", "upgrade", "expect"), _HOP
-    ),
-    **dict.fromkeys(
-        ("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "www-authenticate", "set-cookie"),
-        _CREDENTIAL,
-    ),
-    **dict.fromkeys(
-        ("host", "content-length", "content-type", "content-encoding", "accept", "accept-encoding", "date", "server",
-         "cache-control", "vary", "x-accel-buffering", "x-request-id", "request-id", "x-trigate-*"), _WRITTEN
-    ),
-    **dict.fromkeys(
-        ("clear-site-data", "nel", "report-to", "reporting-endpoints", "refresh", "link", "location",
-         "content-location", "content-disposition", "content-security-policy", "strict-transport-security", "alt-svc",
-         "access-control-*", "sourcemap", "x-arch-*", "x-plano-*"), _COMMAND
-    ),
-}  # fmt: skip
-"""The headers that ``pass_headers`` cannot add, and why."""
-
 
 @attrs.frozen(repr=False)
 class HeaderNames:
@@ -115,17 +89,6 @@ class HeaderNames:
 
     def __contains__(self, name: str) -> bool:
         return name in self.exact or (name.startswith(self.prefixes) and name not in self.barred)
-
-
-def reason_never(name: str) -> str | None:
-    """Return the reason why no setting can permit the header ``name``, or ``None``.
-
-    ``name`` is in lower case and may end with ``*``."""
-    for never, reason in NEVER.items():
-        ends = never.endswith("*") and name.startswith(never[:-1])
-        if ends or never == name or (name.endswith("*") and never.startswith(name[:-1])):
-            return reason
-    return None
 
 
 @lru_cache(maxsize=512)

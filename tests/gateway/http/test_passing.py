@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from gateway.config_files.entries import NEVER_PASSED, reason_never
 from gateway.config_files.loading import ConfigError, from_mapping
 from gateway.http.headers import (
     bounded_waits,
@@ -15,14 +16,14 @@ from gateway.http.headers import (
     upstream_query,
     with_key_in_header,
 )
-from gateway.http.passing import ACCOUNT, NEVER, TO_CLIENT, TO_PROVIDER, reason_never, to_client, to_provider
+from gateway.http.passing import ACCOUNT, TO_CLIENT, TO_PROVIDER, to_client, to_provider
 from providers.apis import CODECS
 from providers.catalog.providers import CATALOG
 from streams.events import APIS, Api
 from tests.support.cases import case
 from tests.support.each_row import each_row
 
-ROWS = (*TO_PROVIDER.items(), *TO_CLIENT.items(), *ACCOUNT.items(), *NEVER.items())
+ROWS = (*TO_PROVIDER.items(), *TO_CLIENT.items(), *ACCOUNT.items(), *NEVER_PASSED.items())
 
 
 def sent_to(api: Api, *names: str, provider: tuple[str, ...] = (), added: tuple[str, ...] = (), own: bool = False):
