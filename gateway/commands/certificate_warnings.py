@@ -11,6 +11,12 @@ SOON: Final = timedelta(days=14)
 """The time before a certificate's expiry in which a warning is logged."""
 
 
+def warnings_of(files: TlsFiles) -> tuple[str, ...]:
+    """Return the warnings about a listener's files, which are usable."""
+    found = expiry_warning(files), key_mode_warning(files)
+    return tuple(one for one in found if one is not None)
+
+
 def expiry_warning(files: TlsFiles) -> str | None:
     """Return a warning about a certificate that has expired or soon will. The files are already read."""
     end = _expiry_of(files)

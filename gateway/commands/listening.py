@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from configfile.document import ConfigError, Mistake
-from gateway.commands.certificate_warnings import expiry_warning, key_mode_warning
 from gateway.config.listening import Listener, TlsSettings
 from gateway.config.settings import Config
 from gateway.config_files.loading import Examined
 from gateway.config_reports.exposed_listeners import exposure
+from gateway.named_imports import import_named
 from gateway.processes.binding import adopt, bind, bind_unix, unlink_at_end
 from gateway.processes.tls import CertificateFailed, ListenerTls, TlsFiles, unusable_files
 from gateway.serving.listeners import ListenerOptions
@@ -21,6 +21,7 @@ from gateway.serving.listeners import ListenerOptions
 log = logging.getLogger("trigate.server")
 
 LOCAL = "127.0.0.1"
+_WARNINGS = "gateway.commands.certificate_warnings:warnings_of"  # few listeners have a certificate
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -146,9 +147,7 @@ def certificate_remarks(config: Config) -> tuple[str, ...]:
 
     The files are usable."""
     used = dict.fromkeys(_files_of(one.tls) for one in config.listeners if one.tls is not None)
-    return tuple(
-        text for files in used for text in (expiry_warning(files), key_mode_warning(files)) if text is not None
-    )
+    return tuple(text for files in used for text in import_named(_WARNINGS)(files))
 
 
 def certificate_mistakes(found: Examined) -> Iterator[Mistake]:

@@ -17,13 +17,14 @@ from gateway.commands.listening import OpenListener
 from gateway.commands.terminal import columns, echo_styled, fold, say, some_of
 from gateway.config.settings import Config, Remark
 from gateway.log_output.setup import Log
+from gateway.named_imports import import_named
 from gateway.processes.descriptors import descriptor_warning
 from gateway.routing.router import Router
-from gateway.viewing.listed_models import list_models
 
 
 def announce_listeners(config: Config, listeners: Sequence[OpenListener]) -> None:
     """Print the addresses of ``listeners`` and how to use them."""
+    list_models = import_named("gateway.viewing.listed_models:list_models")  # not in workers, which print nothing
     names = [model.id for model in list_models(Router(config))] or [entry.name for entry in config.entries]
     default = config.default or names[0]
     watch = _live_view_text(config, listeners[0]) if value_of(config, "ui") else None
