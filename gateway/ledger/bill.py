@@ -22,7 +22,7 @@ AttemptOutcome: TypeAlias = FailureReason | Literal["ok", "hedge_lost", "client_
 OWN_OUTCOMES: Final = ("client_left", "refused", "internal")
 """Outcomes of attempts that are no failures of their provider, which may not have received them."""
 
-_BROKEN_OFF: Final = ("client_left", "hedge_lost", "timeout")
+_BROKEN_OFF: Final = ("client_left", "connection", "hedge_lost", "timeout")
 """Outcomes of an attempt whose response may have continued: its counts were not final."""
 
 NO_NOTES: Final[Mapping[str, Any]] = {}

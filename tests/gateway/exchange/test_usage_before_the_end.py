@@ -1,4 +1,5 @@
-"""The usage that a provider has reported counts, even if the client leaves before the end of the stream.
+"""The usage that a provider has reported counts, even if the client leaves, or the provider breaks off, before the end
+of the stream.
 
 An estimate has no hidden thoughts, so a client that leaves after the last word would get them for free."""
 
@@ -125,12 +126,18 @@ def passing(url: str) -> dict[str, Any]:
     return {**whole, "model_providers": entries, "client_keys": keys}
 
 
-async def leave(served: InProcess, path: str, body: dict[str, Any], sent: trio.Event, after: str = "") -> None:
-    """Leave when the provider has ``sent`` everything, and ``after`` has arrived."""
+async def ask(served: InProcess, path: str, body: dict[str, Any]) -> Client:
+    """Return a client that has sent a request with ``body``."""
     client, content = Client(trio.socket.socket()), json.dumps(body)
     await client.sock.connect(("127.0.0.1", int(served.url.rpartition(":")[2])))
     fields = f"host: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {len(content)}"
     await client.send(f"POST {path} HTTP/1.1\r\n{fields}\r\n\r\n{content}")
+    return client
+
+
+async def leave(served: InProcess, path: str, body: dict[str, Any], sent: trio.Event, after: str = "") -> None:
+    """Leave when the provider has ``sent`` everything, and ``after`` has arrived."""
+    client = await ask(served, path, body)
     await sent.wait()
     if after:
         await client.until(after.encode())
@@ -174,6 +181,31 @@ async def test_a_client_that_leaves_during_hidden_thoughts_is_charged_for_them(p
     (attempt,) = line["tried"]
     assert (attempt["reason"], attempt["input_tokens"], attempt["output_tokens"]) == ("client_left", PROMPT, output)
     assert line["cost_usd"] == pytest.approx((PROMPT * 10 + output * 100) / 10**6)
+    assert line["cost_grade"] == "estimated"  # the counts were not final
+
+
+async def break_off(stream: trio.SocketStream) -> None:
+    """Send the start of a stream that counts hidden thoughts, and close the connection within its body."""
+    request = await read_request(stream)
+    assert request is not None
+    fields = ("content-type", "text/event-stream"), ("content-length", "99999")
+    await stream.send_all(head(200, *fields) + b"".join(thinking(APIS[request[0].split("/")[1]])))
+
+
+@each_row("provider", ["each", "messages"])
+@each_row("steps", [[], *rows_of("steps", STEPS)])
+async def test_the_cost_of_a_provider_that_breaks_off_during_hidden_thoughts_is_estimated(provider, steps):
+    body = {"model": provider, "max_tokens": 9000, "stream": True, "messages": [{"role": "user", "content": "think"}]}
+    path = "/v1/messages" if provider == "messages" else "/v1/chat/completions"
+    async with listening(break_off) as url, gateway(settings(url, steps)) as served:
+        with lines(served) as settled:
+            client = await ask(served, path, body)
+            await eventually(lambda: bool(settled))
+            client.leave("rst")
+    (line,) = settled
+    assert {attempt["reason"] for attempt in line["tried"]} == {"connection"}
+    output = 1 if provider == "messages" else THOUGHTS
+    assert line["cost_usd"] == pytest.approx(len(line["tried"]) * (PROMPT * 10 + output * 100) / 10**6)
     assert line["cost_grade"] == "estimated"  # the counts were not final
 
 
