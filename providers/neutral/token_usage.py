@@ -197,6 +197,9 @@ def read_tokens(
         input_count, output_count = usage.get(words.input), usage.get(words.output)
     inputs, outputs = _object(usage, words.input_details), _object(usage, words.output_details)
     prompt, total = token_count(input_count, most), token_count(usage.get("total_tokens"), most)
+    counted, seconds = token_count(output_count, most), token_count(usage.get("prompt_audio_seconds"))
+    if counted and not prompt and not seconds:
+        prompt = max(total - counted, 0)  # its count is missing: the rest of the total is no output
     # DeepSeek and Moonshot have the cached part at the top level.
     counts = inputs.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens")
     cached = counts[0] or counts[1] or counts[2]
@@ -206,7 +209,6 @@ def read_tokens(
     short, long = _writes_by_lifetime(inputs, cache_write, most) if cache_write else (None, None)
     # Google's and xAI's endpoints count reasoning in the total, but not in completion_tokens.
     # Mistral's total has the tokens of a recording, which is billed by its length instead.
-    counted, seconds = token_count(output_count, most), token_count(usage.get("prompt_audio_seconds"))
     output = counted if seconds else max(counted, total - prompt)
     reasoning = outputs.get("reasoning_tokens")
     calls, nanos = tool_calls(usage) or calls, reported_nanos(usage)

@@ -37,6 +37,15 @@ def test_counts_under_the_names_of_the_other_api_are_read():
     assert read_tokens({"prompt_tokens": 9, "prompt_cache_hit_tokens": 4}, OLDER) == Usage(input=5, cache_read=4)
 
 
+@each_row("words", WORDS)
+def test_without_a_count_of_the_input_it_is_the_rest_of_the_total(words):
+    asked, given, made = WORDS[words]
+    for missing in ({}, {f"{given}_tokens": None}, {f"{given}_tokens": 0}, {f"{given}_tokens": "100"}):
+        usage = {**missing, f"{made}_tokens": 10, "total_tokens": 110, f"{given}_tokens_details": {"cached_tokens": 60}}
+        assert read_tokens(usage, asked) == Usage(input=40, cache_read=60, output=10), missing
+    assert read_tokens({f"{made}_tokens": 10, "total_tokens": 7}, asked) == Usage(output=10)
+
+
 SENSES = {
     "input_tokens": 132, "output_tokens": 121,
     "input_token_details": {"audio_tokens": 50, "image_tokens": 13, "cached_tokens": 64,
