@@ -1,4 +1,4 @@
-"""The number of steps of all tasks of a loop: work that does not depend on the machine."""
+"""The tasks of a loop, and the number of their steps: work that does not depend on the machine."""
 
 import contextlib
 from collections.abc import Iterator
@@ -25,3 +25,12 @@ def count_task_steps() -> Iterator[TaskSteps]:
         yield steps
     finally:
         trio.lowlevel.remove_instrument(steps)
+
+
+def living_tasks() -> Iterator[trio.lowlevel.Task]:
+    """Yield all tasks of the current loop."""
+    waiting = [trio.lowlevel.current_root_task()]
+    while waiting:
+        if (task := waiting.pop()) is not None:
+            yield task
+            waiting += [child for nursery in task.child_nurseries for child in nursery.child_tasks]

@@ -30,6 +30,7 @@ from gateway.upstream.pool import PoolStats
 from streams.events import ErrorInfo
 from tests.support.features import members_of
 from tests.support.harness import PATIENCE, config, provider
+from tests.support.task_steps import living_tasks
 from tests.support.upstreams import PATHS, Script, render
 
 pytestmark = pytest.mark.slow
@@ -202,13 +203,7 @@ class Strike(trio.abc.Instrument):
 
 def marked_tasks() -> list[trio.lowlevel.Task]:
     """Return the living tasks of exchanges."""
-    found, waiting = [], [trio.lowlevel.current_root_task()]
-    while waiting:
-        task = waiting.pop()
-        if task is not None:
-            found += [task] if MARKED in task.context else []
-            waiting += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    return found
+    return [task for task in living_tasks() if MARKED in task.context]
 
 
 def open_files() -> set[str]:

@@ -7,7 +7,6 @@ import itertools
 import json
 import logging
 import socket
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
@@ -27,6 +26,8 @@ from tests.support.features import rows_of
 from tests.support.in_process import InProcess, gateway
 from tests.support.played_provider import PlayedProvider, entry, played_provider
 from tests.support.settled import lines
+from tests.support.task_steps import living_tasks
+from tests.support.traffic import reset
 from tests.support.wire_clients import body_of, path_of
 
 IS_GATEWAYS: Final = contextvars.ContextVar("IS_GATEWAYS", default=False)
@@ -91,8 +92,7 @@ class Place:
         client.close()
 
     def reset(self, client: socket.socket) -> None:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        client.close()
+        reset(client)
 
     def break_provider(self, client: socket.socket) -> None:
         self.provider.break_connections()
@@ -189,12 +189,5 @@ def _remains(running: InProcess) -> Iterator[object]:
     service = running.service
     yield from (service.ledger.open_records, service.lifecycle.in_flight, service.upstream.stats().active)
     yield from (service.admission.shares.used["in_flight"], service.admission.shares.bodies.held)
-    for task in _tasks(trio.lowlevel.current_root_task()):
+    for task in living_tasks():
         yield task.context.get(IS_GATEWAYS) and task.name.endswith(("._serve_one", "._run_apps"))
-
-
-def _tasks(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
-    yield task
-    for nursery in task.child_nurseries:
-        for child in nursery.child_tasks:
-            yield from _tasks(child)
