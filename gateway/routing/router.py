@@ -38,7 +38,8 @@ class Router:
         self._routes_anything = bool(config.routes) or config.retries is not None
         # A plan that raises nothing is the same for every client.
         self._cached_plan = lru_cache(REMEMBERED)(self._make_plan)
-        self._remembered = lru_cache(REMEMBERED)(self._make)
+        self.remembered = lru_cache(REMEMBERED)(self._make)
+        """Returns the plan that a function makes from this router and other arguments. Raises what it raises."""
 
     def hash_keys(self, check: Callable[[], object] = lambda: None) -> None:
         """Compute the hash of each key, some 20 ms each, so that no request has to. ``check()`` precedes each.
@@ -91,10 +92,6 @@ class Router:
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
         retries, given = self._retries(route, entry), self._sets_retries(route)
         return Plan(candidates, fall_back, retries, route, skips_unavailable=heeds, has_own_retries=given)
-
-    def remembered(self, make: Callable[..., Plan], *asked: Hashable) -> Plan:
-        """Return ``make(self, *asked)``, remembered. Raises what it raises."""
-        return self._remembered(make, *asked)
 
     def _make(self, make: Callable[..., Plan], *asked: Hashable) -> Plan:
         return make(self, *asked)
