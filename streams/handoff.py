@@ -38,7 +38,7 @@ class Handoff(Generic[T]):
         self._sender, self._receiver = trio.open_memory_channel(capacity)  # a call with types takes twice as long
         self._consumer = ConsumerState.BUSY
         self._take: Callable[[T], bool] = _decline
-        self._is_closed = False
+        self._has_ended_well = False
 
     # The producer's side
 
@@ -69,7 +69,7 @@ class Handoff(Generic[T]):
 
     def close(self) -> None:
         """End the channel; the consumer still receives queued items. Closing twice is harmless."""
-        self._consumer, self._is_closed = ConsumerState.BUSY, True
+        self._consumer, self._has_ended_well = ConsumerState.BUSY, True
         self._sender.close()
 
     def __enter__(self) -> Self:
@@ -78,7 +78,7 @@ class Handoff(Generic[T]):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close the channel. If an exception ends the block, its consumer must wait, and so be cancelled as well."""
         self.close()
-        self._is_closed = kind is None
+        self._has_ended_well = kind is None
 
     @property
     def is_blocked(self) -> bool:
@@ -113,7 +113,7 @@ class Handoff(Generic[T]):
     @property
     def has_ended(self) -> bool:
         """True after ``close`` when every item has been received, unless an exception ended the ``with`` block."""
-        return self._is_closed and self.is_empty
+        return self._has_ended_well and self.is_empty
 
     @property
     def is_empty(self) -> bool:

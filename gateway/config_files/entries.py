@@ -412,6 +412,3 @@ def _warn_of_credentials(item: ModelEntry, sign_in: SignIn | None, findings: Fin
         )
     if item.provider.note and not item.speaks:
         findings.note(f"{item.provider.id}: {item.provider.note}")
-
-
-# Sign-ins

@@ -16,7 +16,7 @@ from providers.auth.signer import SignInName
 from providers.catalog import providers as catalog
 from providers.catalog.provider import Provider
 
-CREDENTIAL_HEADERS: Final = frozenset(("authorization", "api-key", "x-api-key"))
+_CREDENTIAL_HEADERS: Final = frozenset(("authorization", "api-key", "x-api-key"))
 """The headers in which an entry may send a credential of its own."""
 
 _HOSTS: Final[Mapping[SignInName, str]] = {
@@ -75,7 +75,7 @@ def _accepted_sign_ins(provider: Provider) -> tuple[SignInName, ...]:
 def _default_sign_in(item: ModelEntry, host: str, findings: Findings) -> SignIn | None:
     named = {name.lower() for name, _ in item.headers}
     name = next(iter(_accepted_sign_ins(item.provider)), None)
-    if item.key is not None or item.passthrough_auth or named & CREDENTIAL_HEADERS or name is None:
+    if item.key is not None or item.passthrough_auth or named & _CREDENTIAL_HEADERS or name is None:
         return None
     if not is_of_vendor(name, host):
         return None
